@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cmath>
+#include <limits>
 
 namespace groundstate {
 
@@ -40,6 +41,18 @@ template <class T> Decay<T> decay(Log2Decay<T> g) {
   using std::exp2;
   return {exp2(g.base2)};
 }
+// The log decay below which the factor is exactly 0 in T. Clamping there changes no factor and makes sums
+// of log decays finite: differences of cumulative gates stay numbers when a gate is -infinity.
+template <class T> constexpr T log_decay_floor() {
+  static_assert(std::numeric_limits<T>::digits == 24 || std::numeric_limits<T>::digits == 53 ||
+                std::numeric_limits<T>::digits == 64);
+  switch (std::numeric_limits<T>::digits) {
+    case 24: return T(-104);     // 2^-150 rounds to 0
+    case 53: return T(-745.2);   // 2^-1075
+    default: return T(-11400);   // 2^-16446
+  }
+}
+
 template <class T> constexpr Log2Decay<T> to_base2(LogDecay<T> g) {
   return {g.natural * T(1.4426950408889634073599246810018921L)};
 }

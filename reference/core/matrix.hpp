@@ -4,6 +4,8 @@
 //   add_outer_products(C, A, B) C[i,j] += sum_t A[t,i] B[t,j]     update of a state by rank-one terms
 //   add_row_products(C, A, B)   C[i,j] += sum_k A[i,k] B[j,k]     reduction of rows against rows
 //
+// add_causal_product is add_product with the sum cut at k <= i: a row never touches what comes after it,
+// so an infinity there cannot reach it as 0 * inf.
 // Each element of C is one chain of fused multiply-adds in ascending order of the summed index, started
 // from the value C had. It therefore does not depend on how C is tiled, where it lies in memory or what
 // else is computed beside it (tests/core/matrix_test.cpp). Eigen's products, sums and dot products
@@ -79,6 +81,18 @@ void add_product(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a, const Con
   eigen_assert(c.rows() == a.rows() && c.cols() == b.cols() && a.cols() == b.rows());
   detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), a.outerStride(), Index{1},
                      b.data(), b.outerStride(), a.cols());
+}
+
+template <class Scalar>
+void add_causal_product(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
+                        const ConstMatrixRef<Scalar>& b) {
+  constexpr Index block = 4;  // rows that share the sum over k < their first
+  for (Index i = 0; i < c.rows(); i += block) {
+    const Index rows = std::min(block, c.rows() - i);
+    add_product<Scalar>(c.middleRows(i, rows), a.block(i, 0, rows, i), b.topRows(i));
+    for (Index r = 0; r < rows; ++r)
+      add_product<Scalar>(c.middleRows(i + r, 1), a.block(i + r, i, 1, r + 1), b.middleRows(i, r + 1));
+  }
 }
 
 template <class Scalar>

@@ -47,8 +47,9 @@ template <class Format> constexpr double round_to(double x) {
     return std::bit_cast<double>(std::bit_cast<std::uint64_t>(rounded) | sign);
   }
   // Adding half a last place (less one when even) to the bits carries into the exponent where it must.
+  // With 52 bits lost the last place is the leading one, which the bits do not show: always odd.
   const std::uint64_t last = std::uint64_t{1} << lost;
-  const std::uint64_t odd = (magnitude >> lost) & 1;
+  const std::uint64_t odd = lost == 52 ? 1 : (magnitude >> lost) & 1;
   const std::uint64_t rounded = (magnitude + (last >> 1) - 1 + odd) & ~(last - 1);
   const std::uint64_t overflow = static_cast<std::uint64_t>(Format::max_exponent + 1 + 1023) << 52;
   const std::uint64_t result = rounded >= overflow ? std::uint64_t{0x7ff} << 52 : rounded;

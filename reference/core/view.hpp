@@ -99,6 +99,8 @@ template <class... Axes> class View<Space::host, const Any, Axes...> : public La
     requires(!std::is_same_v<std::remove_const_t<T>, Any>)
   constexpr View(const View<Space::host, T, Axes...>& other)
       : Layout<Axes...>(other), data_(other.data()), type_(element_type_of<std::remove_const_t<T>>::value) {}
+  constexpr View(const View<Space::host, Any, Axes...>& other)
+      : Layout<Axes...>(other), data_(other.data()), type_(other.type()) {}
   template <Space other_space, class other_element, class... other_axes_or_order>
   constexpr View(const View<other_space, other_element, other_axes_or_order...>&) = delete;
 

@@ -1,0 +1,144 @@
+// The chunked form that kernels take, in two passes: states first, then outputs, chunk by chunk.
+//
+// In a chunk of n <= C tokens, i and j local tokens, S the state before the chunk:
+//   G_i  = d_0 + .. + d_i                              cumulative log decay, restarted at each chunk
+//   h[c] = state(S)                                    what the output pass reads
+//   v~_j = update(v_j exp(G_{n-1} - G_j))
+//   S   := carry(exp(G_{n-1}) S + k^T v~)              states pass
+//   A_ij = score((q_i . k_j) exp(G_i - G_j)), i >= j   output pass
+//   o_i  = scale (exp(G_i) (q_i h[c]) + sum_{j<=i} A_ij v_j)
+// q, k, v are operand(.); the recipe's scalar accumulates. The last chunk may be short: its last row is
+// n - 1, never C - 1.
+//
+// Exponents of masked entries (i < j) are never formed, so growth gates cannot overflow there. Each raw
+// log decay is clamped where its factor is already 0 and the cumulative sum is a two-float, so gates of
+// -infinity and differences behind a hard reset are exact to the scalar.
+// 2 C (K + V) + 4 K V flop a token and head.
+#pragma once
+
+#include <vector>
+
+#include "reference/core/gate.hpp"
+#include "reference/core/recipe.hpp"
+#include "reference/core/two_float.hpp"
+#include "reference/simple_gla/gather.hpp"
+
+namespace groundstate::simple_gla {
+
+template <class Scalar> class CumulativeDecay {
+ public:
+  // Over tokens [begin, begin + count) of the problem.
+  CumulativeDecay(const Vector<Scalar>& log_decay, Index begin, Index count) {
+    sums_.reserve(static_cast<std::size_t>(count));
+    TwoFloat<Scalar> sum;
+    for (Index i = 0; i < count; ++i)
+      sums_.push_back(sum += std::max(log_decay[begin + i], log_decay_floor<Scalar>()));
+  }
+  Index count() const { return static_cast<Index>(sums_.size()); }
+  // exp(G_to): from before the first token.
+  Scalar until(Index to) const { return factor(at(to).high + at(to).low); }
+  // exp(G_to - G_from), from <= to.
+  Scalar between(Index from, Index to) const { return factor(at(to) - at(from)); }
+  // G of the last token as one number.
+  Scalar total() const { return sums_.empty() ? Scalar(0) : sums_.back().high + sums_.back().low; }
+
+ private:
+  const TwoFloat<Scalar>& at(Index i) const { return sums_[static_cast<std::size_t>(i)]; }
+  static Scalar factor(Scalar log_decay) { return decay(LogDecay<Scalar>{log_decay}).factor; }
+  std::vector<TwoFloat<Scalar>> sums_;
+};
+
+// The operands of one chunk, a tile of its key columns and a tile of its value columns.
+template <class Recipe> struct Chunk {
+  using Scalar = ScalarOf<Recipe>;
+  Index first_time, first_key, first_value;
+  CumulativeDecay<Scalar> decay;
+  Matrix<Scalar> q, k, v;
+
+  Chunk(const Problem<Scalar>& p, Index begin, Index count, Index key, Index keys, Index value,
+        Index values)
+      : first_time(begin), first_key(key), first_value(value), decay(p.log_decay, begin, count),
+        q(p.q.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
+        k(p.k.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
+        v(p.v.block(begin, value, count, values).unaryExpr(&Recipe::operand)) {}
+  Chunk(const Problem<Scalar>& p, Index begin, Index count)
+      : Chunk(p, begin, count, 0, p.key(), 0, p.value()) {}
+  Index count() const { return q.rows(); }
+};
+
+// ---- phases --------------------------------------------------------------------------------------
+
+// S := carry(exp(G_{n-1}) S + k^T v~)
+template <class Recipe>
+void update_state(const Chunk<Recipe>& c, MatrixRef<ScalarOf<Recipe>> state, const Recipe& recipe = {}) {
+  const Index last = c.count() - 1;
+  Matrix<ScalarOf<Recipe>> decayed = c.v;
+  for (Index j = 0; j <= last; ++j)
+    decayed.row(j) = (c.v.row(j) * c.decay.between(j, last)).unaryExpr(&Recipe::update);
+  state *= c.decay.until(last);
+  add_outer_products<ScalarOf<Recipe>>(state, c.k, decayed);
+  for (Index k = 0; k < state.rows(); ++k) {
+    const auto carry = recipe.carry(c.first_time + last, c.first_key + k, c.first_value);
+    for (Index j = 0; j < state.cols(); ++j) state(k, j) = carry(state(k, j), j);
+  }
+}
+
+// A: gated scores, zero above the diagonal.
+template <class Recipe> Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c) {
+  using Scalar = ScalarOf<Recipe>;
+  Matrix<Scalar> product = Matrix<Scalar>::Zero(c.count(), c.count());
+  add_row_products<Scalar>(product, c.q, c.k);
+  Matrix<Scalar> result = Matrix<Scalar>::Zero(c.count(), c.count());
+  for (Index i = 0; i < c.count(); ++i)
+    for (Index j = 0; j <= i; ++j) result(i, j) = Recipe::score(product(i, j) * c.decay.between(j, i));
+  return result;
+}
+
+// o / scale of the chunk from h = state(S).
+template <class Recipe>
+Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c, const ConstMatrixRef<ScalarOf<Recipe>>& h) {
+  using Scalar = ScalarOf<Recipe>;
+  Matrix<Scalar> o = Matrix<Scalar>::Zero(c.count(), c.v.cols());
+  add_product<Scalar>(o, c.q, h);
+  for (Index i = 0; i < c.count(); ++i) o.row(i) *= c.decay.until(i);
+  add_causal_product<Scalar>(o, scores(c), c.v);
+  return o;
+}
+
+// ---- the two passes ------------------------------------------------------------------------------
+
+inline Index number_of_chunks(Index time, Index length) { return (time + length - 1) / length; }
+
+// h[c] for every chunk; `state` enters as the initial and leaves as the final state.
+template <class Recipe>
+std::vector<Matrix<ScalarOf<Recipe>>> chunk_states(const Problem<ScalarOf<Recipe>>& p, Index length,
+                                                   MatrixRef<ScalarOf<Recipe>> state,
+                                                   const Recipe& recipe = {}) {
+  std::vector<Matrix<ScalarOf<Recipe>>> h;
+  for (Index begin = 0; begin < p.time(); begin += length) {
+    h.push_back(state.unaryExpr(&Recipe::state));
+    update_state(Chunk<Recipe>(p, begin, std::min(length, p.time() - begin)), state, recipe);
+  }
+  return h;
+}
+
+template <class Recipe>
+void chunk_outputs(const Problem<ScalarOf<Recipe>>& p, Index length,
+                   const std::vector<Matrix<ScalarOf<Recipe>>>& h, MatrixRef<ScalarOf<Recipe>> o) {
+  for (Index c = 0; c < number_of_chunks(p.time(), length); ++c) {
+    const Index begin = c * length, count = std::min(length, p.time() - begin);
+    o.middleRows(begin, count) =
+        p.scale * unscaled_output(Chunk<Recipe>(p, begin, count), h[static_cast<std::size_t>(c)]);
+  }
+}
+
+template <class Recipe>
+Result<ScalarOf<Recipe>> chunked(const Problem<ScalarOf<Recipe>>& p, Index length,
+                                 const Recipe& recipe = {}) {
+  Result<ScalarOf<Recipe>> r{Matrix<ScalarOf<Recipe>>(p.time(), p.value()), p.h0};
+  const auto h = chunk_states<Recipe>(p, length, r.ht, recipe);
+  chunk_outputs<Recipe>(p, length, h, r.o);
+  return r;
+}
+
+}  // namespace groundstate::simple_gla

@@ -1,0 +1,139 @@
+// simple_gla: gated linear attention with one scalar decay per token and head.
+//
+//   d_t = g_t + g_gamma                        log decay (natural); either, both or none of the two
+//   S_t = exp(d_t) S_{t-1} + k_t v_t^T         S: [key, value]; S_{-1} = h0 or 0
+//   o_t = scale * S_t^T q_t                    the state is read after the update
+//   ht  = S after the last token
+//
+// B batch, T tokens, H heads of q and k, HV = r H heads of v, g and the state (head hv uses q, k of head
+// hv / r), K key size, V value size, N sequences.
+// Packed sequences: `cu_seqlens` [N + 1] starts at 0, does not decrease, ends at T; then B = 1. An empty
+// sequence is legal: its ht is its h0. Without cu_seqlens N = B.
+// reverse: each sequence is processed from its last token to its first; ht is the state after token 0.
+//
+//   name        shape            default              meaning
+//   q, k        [B, T, H, K]     required             any finite value
+//   v           [B, T, HV, V]    required             any finite value
+//   g           [B, T, HV]       0                    log decay; > 0 grows, -infinity forgets
+//   g_gamma     [HV]             0                    constant log decay of a head
+//   h0          [N, HV, K, V]    0                    initial state
+//   cu_seqlens  [N + 1]          one sequence a row   offsets of packed sequences
+//   o           [B, T, HV, V]                         output
+//   ht          [N, HV, K, V]                         final state
+//   scale       scalar           K^-1/2               multiplies q
+//
+// Errors: validate() throws std::invalid_argument naming the tensor, what it is and what is accepted.
+// Source: Yang et al. 2024, "Gated Linear Attention Transformers", section 4, with the gate reduced to a
+// scalar; RetNet (2307.08621) and Lightning Attention-2 are g_gamma alone, Mamba-2's SSD is g alone.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include "reference/core/view.hpp"
+
+namespace groundstate::simple_gla {
+
+// Which storage types a set of tensors has.
+template <class Activation_, class Gate_, class State_, class Index_> struct Elements {
+  using Activation = Activation_;
+  using Gate = Gate_;
+  using State = State_;
+  using IndexType = Index_;
+};
+using AnyElements = Elements<Any, Any, Any, Any>;
+
+template <Space space, class E> struct Inputs {
+  View<space, const typename E::Activation, Batch, Time, Head, Key> query, key;
+  View<space, const typename E::Activation, Batch, Time, ValueHead, Value> value;
+  View<space, const typename E::Gate, Batch, Time, ValueHead> log_decay;
+  View<space, const typename E::Gate, ValueHead> constant_log_decay;
+  View<space, const typename E::State, Sequence, ValueHead, Key, Value> initial_state;
+  View<space, const typename E::IndexType, Offset> offsets;
+};
+
+template <Space space, class E> struct Outputs {
+  View<space, typename E::Activation, Batch, Time, ValueHead, Value> output;
+  View<space, typename E::State, Sequence, ValueHead, Key, Value> final_state;
+};
+
+struct Options {
+  double scale;
+  bool reverse = false;
+};
+
+// The one list of tensors: visit(name, view, class of element type, required).
+enum class ElementClass { activation, gate, state, index };
+enum class Presence { required, optional };
+
+template <class In, class Visit> void input_tensors(In& x, Visit&& visit) {
+  visit("q", x.query, ElementClass::activation, Presence::required);
+  visit("k", x.key, ElementClass::activation, Presence::required);
+  visit("v", x.value, ElementClass::activation, Presence::required);
+  visit("g", x.log_decay, ElementClass::gate, Presence::optional);
+  visit("g_gamma", x.constant_log_decay, ElementClass::gate, Presence::optional);
+  visit("h0", x.initial_state, ElementClass::state, Presence::optional);
+  visit("cu_seqlens", x.offsets, ElementClass::index, Presence::optional);
+}
+template <class Out, class Visit> void output_tensors(Out& x, Visit&& visit) {
+  visit("o", x.output, ElementClass::activation, Presence::required);
+  visit("ht", x.final_state, ElementClass::state, Presence::optional);
+}
+
+struct Shape {
+  Index batch, time, heads, value_heads, key, value, sequences;
+};
+
+template <Space space, class E> Shape shape(const Inputs<space, E>& x) {
+  const Index batch = x.query.template extent<Batch>();
+  return {batch,
+          x.query.template extent<Time>(),
+          x.query.template extent<Head>(),
+          x.value.template extent<ValueHead>(),
+          x.query.template extent<Key>(),
+          x.value.template extent<Value>(),
+          x.offsets ? x.offsets.template extent<Offset>() - 1 : batch};
+}
+
+// Shapes agree with each other and, on the host, offsets are legal.
+template <Space space, class E> void validate(const Inputs<space, E>& x) {
+  const auto require = [](bool good, const std::string& message) {
+    if (!good) throw std::invalid_argument("simple_gla: " + message);
+  };
+  const auto text = [](Index i) { return std::to_string(i); };
+  require(x.query && x.key && x.value, "q, k and v are required");
+  const Shape n = shape(x);
+  require(x.key.extents() == x.query.extents(), "k must have the shape of q");
+  require(x.value.template extent<Batch>() == n.batch && x.value.template extent<Time>() == n.time,
+          "v must have the batch and time of q");
+  require(n.heads > 0 && n.value_heads % n.heads == 0,
+          "heads of v (" + text(n.value_heads) + ") must be a multiple of the heads of q (" +
+              text(n.heads) + ")");
+  if (x.log_decay)
+    require(x.log_decay.extents() == std::array{n.batch, n.time, n.value_heads},
+            "g must be [batch, time, value_head] = [" + text(n.batch) + ", " + text(n.time) + ", " +
+                text(n.value_heads) + "]");
+  if (x.constant_log_decay)
+    require(x.constant_log_decay.template extent<ValueHead>() == n.value_heads,
+            "g_gamma must have one value per value head, " + text(n.value_heads));
+  if (x.offsets) {
+    require(n.batch == 1, "packed sequences (cu_seqlens) need batch = 1, got " + text(n.batch));
+    require(n.sequences >= 0, "cu_seqlens needs at least one entry");
+    if constexpr (space == Space::host) {
+      const auto offset = [&](Index i) { return static_cast<Index>(x.offsets.load(Offset{i})); };
+      require(offset(0) == 0, "cu_seqlens must start at 0, got " + text(offset(0)));
+      for (Index i = 0; i < n.sequences; ++i)
+        require(offset(i) <= offset(i + 1), "cu_seqlens must not decrease: entry " + text(i + 1) +
+                                                " is " + text(offset(i + 1)) + " after " +
+                                                text(offset(i)));
+      require(offset(n.sequences) == n.time, "cu_seqlens must end at the number of tokens, " +
+                                                 text(n.time) + ", got " + text(offset(n.sequences)));
+    }
+  }
+  if (x.initial_state)
+    require(x.initial_state.extents() == std::array{n.sequences, n.value_heads, n.key, n.value},
+            "h0 must be [sequence, value_head, key, value] = [" + text(n.sequences) + ", " +
+                text(n.value_heads) + ", " + text(n.key) + ", " + text(n.value) + "]");
+}
+
+}  // namespace groundstate::simple_gla
