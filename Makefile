@@ -1,0 +1,37 @@
+# Thin: every target calls a preset of CMakePresets.json. `make demo` and `make test` need nothing but
+# make; they install what is missing first (cmake/install_packages.sh).
+JOBS ?= $(shell nproc)
+configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
+
+.PHONY: demo test sanitize hopper portable bench format clean packages
+
+demo: packages
+	$(call configure_and_build,cpu) --target groundstate
+	mkdir -p reports/demo
+	build/cpu/groundstate run @data/quick.cases -o reports/demo/results.jsonl
+	@echo "The results are in reports/demo/results.jsonl, one JSON object a line."
+
+test: packages
+	$(call configure_and_build,cpu)
+	ctest --preset cpu
+
+sanitize hopper: packages
+	$(call configure_and_build,$@)
+	ctest --preset $@
+
+portable: packages
+	$(call configure_and_build,portable)
+	cmake/check_portable.sh build/portable/groundstate
+
+bench: packages
+	$(call configure_and_build,cpu) --target groundstate_benchmark
+	build/cpu/groundstate_benchmark
+
+format:
+	git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu' '*.cuh' | xargs clang-format -i
+
+clean:
+	rm -rf build reports/demo
+
+packages:
+	@cmake/install_packages.sh

@@ -1,0 +1,56 @@
+#include "harness/judge/limits.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "harness/case/error.hpp"
+#include "harness/judge/counting.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+struct LimitRow {
+  std::string_view name;
+  Triple diagonal, delta, gate_gradient;
+};
+
+// Made by: groundstate_calibrate
+constexpr std::array<LimitRow, 7> limit_table = {{
+    // recipe                  diagonal          delta             gate gradient
+    {"exact", /*            */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
+    {"single", /*           */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
+    {"tf32", /*             */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
+    {"tensorcore-bf16", /*  */ {0.7, 3.2, 5}, {1.25, 7, 8.5}, {0.55, 2.6, 3}},
+    {"tensorcore-fp16", /*  */ {0.7, 3.2, 5}, {1.25, 7, 8.5}, {0.55, 2.6, 3}},
+    {"tensorcore-bf16-state", {1.25, 9, 9}, {1.25, 9, 9}, {0.55, 2.6, 3}},
+    {"single-bf16-state", /**/ {0.75, 5, 8}, {0.75, 5, 8}, {0.9, 5.2, 5.2}},
+}};
+
+}  // namespace
+
+Triple recipe_limits(std::string_view limit_row, Family family) {
+  for (const LimitRow& row : limit_table)
+    if (row.name == limit_row) switch (family) {
+        case Family::diagonal:
+          return row.diagonal;
+        case Family::delta:
+          return row.delta;
+        case Family::gate_gradient:
+          return row.gate_gradient;
+      }
+  throw UsageError(fmt::format("the table of limits has no row '{}'", limit_row));
+}
+
+Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe_limit) {
+  const double independent = std::max(1.0, static_cast<double>(elements) / elements_per_error);
+  const double factor = std::max(case_limit_factor, honest_ratio(independent));
+  const auto limit = [&](double Triple::*point) {
+    return std::min(recipe_limit.*point,
+                    std::max(case_limit_floor.*point, factor * emulation.*point));
+  };
+  return {limit(&Triple::median), limit(&Triple::p999), limit(&Triple::maximum)};
+}
+
+}  // namespace groundstate::harness

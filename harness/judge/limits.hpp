@@ -1,0 +1,32 @@
+// The limits of clause A: one calibrated triple (median, 99.9 % point, maximum of the scaled error)
+// per recipe and family of operators, and the limits of clause B, which follow a case's emulation.
+//
+//   limit_B = min(limit_A, max(floor, f triple(emulation)))
+//   f = max(2, honest_ratio(n / 16)) for n elements: 2 from about 1500 elements on
+//
+// The factor 2 was measured at 1e4 elements and more. With fewer, two honest kernels' triples
+// differ more by chance (counting.hpp); 16 elements are taken for one independent error, since the
+// elements of a row share the roundings of its gate and of its state. Source of the numbers:
+// `groundstate_calibrate` prints this table (2 x the largest honest triple).
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "harness/judge/error_list.hpp"
+
+namespace groundstate::harness {
+
+// What an operator declares: decay that is diagonal, or a delta rule (whose keys correlate); a
+// gradient of a gate, judged with a form term, is a family of its own.
+enum class Family : std::uint8_t { diagonal, delta, gate_gradient };
+
+// Throws UsageError for an unknown row.
+Triple recipe_limits(std::string_view limit_row, Family family);
+
+inline constexpr Triple case_limit_floor{0.05, 0.3, 0.6};
+inline constexpr double case_limit_factor = 2, elements_per_error = 16;
+
+Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe_limit);
+
+}  // namespace groundstate::harness

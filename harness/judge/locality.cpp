@@ -1,0 +1,124 @@
+#include "harness/judge/locality.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "harness/judge/counting.hpp"
+
+namespace groundstate::harness {
+
+// Sums over windows; all are of scaled errors, so that nothing overflows short of a wrong path.
+struct Locality::Quarter {
+  double elements = 0, path = 0, emulation = 0, row_squares = 0;
+
+  void add(const Window& window) {
+    const double sum = window.emulation * window.emulation * window.elements;
+    elements += window.elements;
+    path += window.path * window.path * window.elements;
+    emulation += sum;
+    row_squares += sum * sum / window.independent;
+  }
+  double independent() const { return row_squares > 0 ? emulation * emulation / row_squares : 1; }
+  double rms(double sum) const { return std::max(std::sqrt(sum / elements), growth_floor); }
+};
+
+double Locality::Window::limit(double probability) const {
+  // 0 * infinity where the emulation is exact and m is small: the floor.
+  const double relative =
+      emulation > 0 ? allowed_factor * honest_ratio(independent, probability) * emulation : 0;
+  return std::max(floor, relative);
+}
+
+Locality::Window Locality::measure(const LocalityErrors& errors, Index begin, Index end) {
+  const Index columns = errors.path.cols();
+  const auto block = [&](const Matrix<double>& m) {
+    return m.block(begin, 0, end - begin, columns).array();
+  };
+  // Squares are taken relative to the largest of emulation and floor: absolute errors have any
+  // size.
+  const double unit = std::max(block(errors.emulation).maxCoeff(), block(errors.floor).maxCoeff());
+  Window window{{}, begin, end, 0, 0, 0, 0, 1};
+  if (!(unit > 0)) return window;
+  double row_squares = 0, path = 0, emulation = 0, floor = 0;
+  for (Index i = begin; i < end; ++i) {
+    double row = 0;
+    for (Index j = 0; j < columns; ++j) {
+      const double a = errors.path(i, j) / unit, b = errors.emulation(i, j) / unit;
+      const double f = errors.floor(i, j) / unit;
+      window.elements += f > 0;
+      path += a * a;
+      row += b * b;
+      floor += f * f;
+    }
+    emulation += row;
+    row_squares += row * row;
+  }
+  const double count = std::max(1.0, window.elements);
+  window.path = unit * std::sqrt(path / count);
+  window.emulation = unit * std::sqrt(emulation / count);
+  window.floor = unit * std::sqrt(floor / count);
+  if (row_squares > 0) window.independent = emulation * emulation / row_squares;
+  return window;
+}
+
+void Locality::add(Pair pair, const LocalityErrors& errors) {
+  const Index rows = errors.path.rows(), columns = errors.path.cols();
+  if (rows == 0 || columns == 0) return;
+  const Index wanted = std::max(least_rows, (least_elements + columns - 1) / columns);
+  const Index count = axes_.rows_are_time ? std::max<Index>(1, rows / wanted) : 1;
+  const std::size_t first = windows_.size();
+  for (Index w = 0; w < count; ++w) {
+    Window window = measure(errors, w * wanted, w + 1 == count ? rows : (w + 1) * wanted);
+    if (!axes_.rows_are_time || columns == 1) window.independent /= shared_rows;
+    window.pair = pair;
+    windows_.push_back(window);
+  }
+  if (errors.scaled && axes_.rows_are_time && count >= growth_windows)
+    growing_.emplace_back(first, windows_.size());
+}
+
+Clause Locality::local() const {
+  if (windows_.empty()) return not_applicable("E.locality", "no emulation of this path");
+  const double probability = false_alarm / static_cast<double>(windows_.size());
+  const Window* worst = nullptr;
+  double worst_ratio = -1;
+  for (const Window& window : windows_) {
+    const double limit = window.limit(probability);
+    if (!(limit > 0)) continue;  // nothing in it has a verdict
+    const double ratio = window.path / limit;
+    if (ratio > worst_ratio || std::isnan(ratio)) {
+      worst = &window;
+      worst_ratio = std::isnan(ratio) ? HUGE_VAL : ratio;
+    }
+  }
+  if (worst == nullptr) return not_applicable("E.locality", "no elements");
+  return make_clause(
+      "E.locality", worst->path, worst->limit(probability),
+      fmt::format("{}={} {}={} {}={}..{}: RMS error {:.3g}, emulation {:.3g}", axes_.sequence,
+                  worst->pair.sequence, axes_.head, worst->pair.head, axes_.row, worst->begin,
+                  worst->end - 1, worst->path, worst->emulation));
+}
+
+Clause Locality::growth() const {
+  Quarter early, late;
+  for (const auto& [begin, end] : growing_) {
+    const std::size_t quarter = (end - begin) / 4;
+    for (std::size_t i = 0; i < quarter; ++i) {
+      early.add(windows_[begin + i]);
+      late.add(windows_[end - 1 - i]);
+    }
+  }
+  if (!(early.elements > 0 && late.elements > 0))
+    return not_applicable("E.growth", fmt::format("less than {} windows of time", growth_windows));
+  const double path = late.rms(late.path) / early.rms(early.path);
+  const double emulation = late.rms(late.emulation) / early.rms(early.emulation);
+  const double limit = allowed_factor * honest_ratio(early.independent(), false_alarm / 2) *
+                       honest_ratio(late.independent(), false_alarm / 2);
+  return make_clause(
+      "E.growth", path / emulation, limit,
+      fmt::format("grows by {:.3g} along time, emulation by {:.3g}", path, emulation));
+}
+
+}  // namespace groundstate::harness

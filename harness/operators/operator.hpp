@@ -1,0 +1,114 @@
+// What the harness knows of an operator. One class per operator implements it, and registry.cpp
+// lists them; nothing else in the harness names an operator.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/case/case_line.hpp"
+#include "harness/case/path_variant.hpp"
+#include "harness/generate/tensor_spec.hpp"
+#include "harness/operators/perturbation.hpp"
+#include "reference/core/matrix.hpp"
+
+namespace groundstate::harness {
+
+// A regime or another value of a key, with the reason why it exists.
+struct KeyValueHelp {
+  std::string key, value, shows;
+};
+
+struct Path {
+  std::string name;
+  std::vector<std::string> keys;     // path keys it takes
+  std::vector<std::string> recipes;  // "exact" first; names of harness/judge/units.hpp
+  std::string summary;
+  bool needs_device = false;
+};
+
+// One independent problem of a case: what it depends on and where its outputs lie.
+struct Pair {
+  Index number = 0;  // in the declared order of the case
+  Index batch = 0, sequence = 0, value_head = 0;
+  Index begin = 0, length = 0;  // tokens of its sequence
+  bool reverse = false;
+  double mean_gate =
+      0;  // mean log decay: the sample of a large case has the slowest and the fastest
+};
+
+// The outputs of one pair, in the order of Operator::outputs(): [time, value] in order of
+// processing for a tensor with a time axis, [key, value] for a state.
+using PairOutputs = std::vector<Matrix<double>>;
+
+struct Cost {
+  double flops = 0;  // of one pass of the recurrence
+  double bytes = 0;  // inputs and outputs
+};
+
+// Two variants that must agree in every bit on every case that both support.
+struct EqualVariants {
+  std::string name, left, right;
+  std::string reason;
+};
+
+class Operator {
+ public:
+  virtual ~Operator() = default;
+
+  virtual const Grammar& grammar() const = 0;
+  virtual std::string formula() const = 0;
+  virtual std::vector<KeyValueHelp> regimes() const = 0;
+  virtual std::span<const Key> path_keys() const = 0;
+  virtual std::span<const Path> paths() const = 0;
+  virtual std::vector<EqualVariants> equal_variants() const = 0;
+  // What `run` takes when no path is named.
+  virtual std::vector<std::string> default_variants(const Case& c) const = 0;
+
+  // Tensors of a case. Outputs for a recipe: exact results are kept in fp64, others in the case's
+  // types. Throws UsageError where keys contradict each other (HV no multiple of H) or a shape
+  // overflows.
+  virtual std::vector<TensorSpec> inputs(const Case& c) const = 0;
+  virtual std::vector<TensorSpec> outputs(const Case& c) const = 0;
+  virtual Cost cost(const Case& c) const = 0;
+
+  // The case that these inputs, somebody's own, belong to: shape and type keys follow from the
+  // tensors. Throws UsageError naming both sides where an explicit key contradicts them.
+  virtual Case infer(const Case& c, const Tensors& inputs) const = 0;
+  // Contents that a shape does not show: offsets that decrease and the like. Throws UsageError.
+  virtual void validate(const Case& c, const Tensors& inputs) const = 0;
+
+  // Why this variant cannot take this case, if so.
+  virtual std::optional<std::string> unsupported(const Case& c,
+                                                 const PathVariant& variant) const = 0;
+  // Runs a variant on whole tensors; their shapes rule, the case gives options only (scale,
+  // reverse). Returns what is worth reporting of the run ("num_steps 4 -> 2"), often nothing.
+  virtual std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                          Tensors& outputs) const = 0;
+
+  virtual std::vector<Pair> pairs(const Case& c, const Tensors& inputs) const = 0;
+  // The double recurrence on one pair, disturbed or not.
+  virtual PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
+                             const Perturbation& perturbation = {}) const = 0;
+  // A variant on one pair, its results widened to double before any rounding to an output type.
+  virtual PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                              const Pair& pair) const = 0;
+  // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...).
+  virtual bool zero_by_definition(const Case& c, std::string_view tensor,
+                                  const Pair& pair) const = 0;
+
+  // How a state leaves one call and enters the next; the axis heads live on. Empty: no carried
+  // state.
+  struct CarriedState {
+    std::string input, output;
+  };
+  virtual std::vector<CarriedState> carried_states() const = 0;
+  // Tokens after which a variant may be cut with the same bits: 1, its chunk length, or 0 (never).
+  virtual Index resume_interval(const PathVariant& variant) const = 0;
+};
+
+}  // namespace groundstate::harness

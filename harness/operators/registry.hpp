@@ -1,0 +1,20 @@
+// The table of operators.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "harness/operators/operator.hpp"
+
+namespace groundstate::harness {
+
+std::unique_ptr<Operator> make_simple_gla();
+
+// In the order in which they are listed.
+const std::vector<std::unique_ptr<Operator>>& operators();
+std::span<const Grammar> grammars();
+const Operator& operator_of(const Case& c);
+
+}  // namespace groundstate::harness

@@ -1,0 +1,7 @@
+#include "harness/operators/simple_gla/paths.hpp"
+
+namespace groundstate::harness::simple_gla_paths {
+
+PathRunner exact() { return make_runner<Exact>(); }
+
+}  // namespace groundstate::harness::simple_gla_paths
