@@ -2,9 +2,9 @@
 //
 //   reference/core <- reference/<op> <- gpu/<op> <- harness/operators/<op> <- harness/cli, tests
 //
-// Two tables say it: `layers` for the files of the tree (what is not listed is forbidden), `libraries`
-// for what comes from outside (what is not listed is free). The tests read the #include lines of all
-// sources under the working directory, which is the root of the tree.
+// Two tables say it: `layers` for the files of the tree (what is not listed is forbidden),
+// `libraries` for what comes from outside (what is not listed is free). The tests read the #include
+// lines of all sources under the working directory, which is the root of the tree.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,10 +25,15 @@ namespace {
 // Headers that compile for a device: they include neither Eigen nor OpenMP.
 const std::string device_core = "reference/core/(axis|view|scalar|gate|philox)\\.hpp";
 const std::string device_contract = "reference/OP/contract\\.hpp";
+// How the harness knows operators: a description and a table of them.
+const std::string registry = "harness/operators/(operator|registry)\\.hpp";
 
-// The first layer that matches a file is its layer. Both are regular expressions, of a path from the root;
-// OP in `files` stands for the name of one operator, and in `may_include` for the same name.
-struct Layer { std::string files, may_include; };
+// The first layer that matches a file is its layer. Both are regular expressions, of a path from
+// the root; OP in `files` stands for the name of one operator, and in `may_include` for the same
+// name.
+struct Layer {
+  std::string files, may_include;
+};
 const std::vector<Layer> layers = {
     {device_core, device_core},
     {"reference/core/.*", "reference/core/.*"},
@@ -38,20 +43,25 @@ const std::vector<Layer> layers = {
     {"gpu/OP/.*", "gpu/(core|OP)/.*|" + device_core + "|" + device_contract},
     {"harness/case/.*", "harness/case/.*|reference/core/.*"},
     {"harness/(generate|judge|fixture|clock)/.*", "harness/(case|SAME)/.*|reference/core/.*"},
-    {"harness/report/.*", "harness/(case|judge|report)/.*|reference/core/.*"},
-    {"harness/(operators|mutants)/.*", "(harness/(?!cli/)|reference/|gpu/).*"},
+    {"harness/operators/OP/.*", "(harness/(case|generate|judge|operators)|reference|gpu)/.*"},
+    {"harness/operators/.*", "harness/(case|generate|judge|operators)/.*|reference/core/.*"},
+    {"harness/(run|mutants)/.*",
+     "harness/(case|generate|judge|fixture|run|SAME)/.*|reference/core/.*|" + registry},
+    {"harness/report/.*", "harness/(case|judge|run|report)/.*|reference/core/.*"},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},
     {"benchmarks/.*", "(reference|gpu)/.*"},
     {"tests/.*", "(tests|harness|reference|gpu)/.*"},
 };
 
 // A library, by what follows `#include` or `#pragma`, and the only files that may name it.
-struct Library { std::string name, line, files; };
+struct Library {
+  std::string name, line, files;
+};
 const std::vector<Library> libraries = {
     {"OpenMP", "#include <omp\\.h>|#pragma omp\\b.*", "reference/core/parallel\\.hpp"},
     {"Eigen", "#include [<\"](unsupported/)?Eigen/.*", "(reference|harness|tests|benchmarks)/.*"},
     {"CUDA", "#include [<\"](cuda|cub/|thrust/|nv/|cooperative_groups).*", "gpu/.*|tests/gpu/.*"},
-    {"HDF5", "#include [<\"](hdf5|H5)[^>\"]*[>\"].*", "(harness|tests/harness)/fixture/.*"},
+    {"HDF5", "#include [<\"](hdf5|H5)[^>\"]*[>\"].*", "(harness/fixture/|tests/harness/fixture).*"},
     {"CLI11", "#include [<\"]CLI/.*", "harness/cli/.*"},
     {"GoogleTest", "#include [<\"](gtest|gmock)/.*", "tests/.*"},
     {"Google Benchmark", "#include [<\"]benchmark/.*", "benchmarks/.*"},
@@ -78,7 +88,8 @@ std::string allowed_includes(const std::string& path) {
 
 // Each violation as a sentence. `text` is the content of the file at `path`.
 std::vector<std::string> violations(const std::string& path, const std::string& text) {
-  static const std::regex directive("[ \\t]*#[ \\t]*(include|pragma)[ \\t]+(.*)"), quoted("#include \"([^\"]*)\".*");
+  static const std::regex directive("[ \\t]*#[ \\t]*(include|pragma)[ \\t]+(.*)"),
+      quoted("#include \"([^\"]*)\".*");
   const std::string allowed = allowed_includes(path);
   if (allowed.empty()) return {path + " belongs to no layer of tests/dependency_test.cpp"};
   const std::regex may_include(allowed);
@@ -94,7 +105,8 @@ std::vector<std::string> violations(const std::string& path, const std::string& 
     if (library != libraries.end()) {
       if (!std::regex_match(path, std::regex(library->files)))
         result.push_back(path + " may not see " + library->name + ": " + line);
-    } else if (std::regex_match(line, match, quoted) && !std::regex_match(match[1].str(), may_include)) {
+    } else if (std::regex_match(line, match, quoted) &&
+               !std::regex_match(match[1].str(), may_include)) {
       result.push_back(path + " may not see " + match[1].str());
     }
   }
@@ -137,38 +149,43 @@ TEST(Dependency, EveryQuotedIncludeNamesAFileOfTheTree) {
   }
 }
 
-struct Example { const char *path, *line; };
+struct Example {
+  const char *path, *line;
+};
 
 class Violation : public testing::TestWithParam<Example> {};
 TEST_P(Violation, IsCaught) {
-  EXPECT_EQ(violations(GetParam().path, GetParam().line).size(), 1u) << GetParam().path << ": " << GetParam().line;
+  EXPECT_EQ(violations(GetParam().path, GetParam().line).size(), 1u)
+      << GetParam().path << ": " << GetParam().line;
 }
 INSTANTIATE_TEST_SUITE_P(
     , Violation,
-    testing::Values(Example{"reference/core/view.hpp", "#include \"reference/core/matrix.hpp\""},
-                    Example{"reference/core/view.hpp", "#include \"reference/gla/contract.hpp\""},
-                    Example{"reference/core/recipe.hpp", "#include \"reference/gla/contract.hpp\""},
-                    Example{"reference/gla/contract.hpp", "#include \"reference/core/matrix.hpp\""},
-                    Example{"reference/gla/step.hpp", "#include \"reference/kda/step.hpp\""},
-                    Example{"reference/gla/step.hpp", "#include \"harness/case/tensor.hpp\""},
-                    Example{"reference/gla/step.hpp", "#include <cuda_runtime.h>"},
-                    Example{"reference/gla/step.hpp", "#include <hdf5.h>"},
-                    Example{"reference/gla/step.hpp", "  #  pragma   omp parallel for"},
-                    Example{"reference/gla/step.hpp", "#include <omp.h>"},
-                    Example{"gpu/gla/chunked.cu", "#include \"reference/gla/chunked.hpp\""},
-                    Example{"gpu/gla/chunked.cu", "#include \"reference/kda/contract.hpp\""},
-                    Example{"gpu/gla/chunked.cu", "#include \"reference/core/matrix.hpp\""},
-                    Example{"gpu/gla/chunked.cu", "#include <Eigen/Core>"},
-                    Example{"gpu/core/device.cu", "#include \"gpu/gla/gla.hpp\""},
-                    Example{"harness/judge/verdict.cpp", "#include \"reference/gla/contract.hpp\""},
-                    Example{"harness/judge/verdict.cpp", "#include \"harness/operators/gla.hpp\""},
-                    Example{"harness/judge/verdict.cpp", "#include \"harness/fixture/fixture.hpp\""},
-                    Example{"harness/operators/gla.cpp", "#include \"harness/cli/run.hpp\""},
-                    Example{"harness/operators/gla.cpp", "#include <hdf5.h>"},
-                    Example{"harness/case/sweep.cpp", "#include <CLI/CLI.hpp>"},
-                    Example{"harness/cli/run.cpp", "#include \"tests/harness/fake.hpp\""},
-                    Example{"harness/cli/run.cpp", "#include \"run.hpp\""},
-                    Example{"common/helpers.cpp", ""}));
+    testing::Values(
+        Example{"reference/core/view.hpp", "#include \"reference/core/matrix.hpp\""},
+        Example{"reference/core/view.hpp", "#include \"reference/gla/contract.hpp\""},
+        Example{"reference/core/recipe.hpp", "#include \"reference/gla/contract.hpp\""},
+        Example{"reference/gla/contract.hpp", "#include \"reference/core/matrix.hpp\""},
+        Example{"reference/gla/step.hpp", "#include \"reference/kda/step.hpp\""},
+        Example{"reference/gla/step.hpp", "#include \"harness/case/tensor.hpp\""},
+        Example{"reference/gla/step.hpp", "#include <cuda_runtime.h>"},
+        Example{"reference/gla/step.hpp", "#include <hdf5.h>"},
+        Example{"reference/gla/step.hpp", "  #  pragma   omp parallel for"},
+        Example{"reference/gla/step.hpp", "#include <omp.h>"},
+        Example{"gpu/gla/chunked.cu", "#include \"reference/gla/chunked.hpp\""},
+        Example{"gpu/gla/chunked.cu", "#include \"reference/kda/contract.hpp\""},
+        Example{"gpu/gla/chunked.cu", "#include \"reference/core/matrix.hpp\""},
+        Example{"gpu/gla/chunked.cu", "#include <Eigen/Core>"},
+        Example{"gpu/core/device.cu", "#include \"gpu/gla/gla.hpp\""},
+        Example{"harness/judge/verdict.cpp", "#include \"reference/gla/contract.hpp\""},
+        Example{"harness/judge/verdict.cpp", "#include \"harness/operators/gla.hpp\""},
+        Example{"harness/judge/verdict.cpp", "#include \"harness/fixture/fixture.hpp\""},
+        Example{"harness/operators/gla/binding.cpp", "#include \"harness/cli/run.hpp\""},
+        Example{"harness/operators/operator.hpp", "#include \"reference/gla/contract.hpp\""},
+        Example{"harness/run/judge_case.cpp", "#include \"harness/operators/gla/binding.hpp\""},
+        Example{"harness/operators/gla.cpp", "#include <hdf5.h>"},
+        Example{"harness/case/sweep.cpp", "#include <CLI/CLI.hpp>"},
+        Example{"harness/cli/run.cpp", "#include \"tests/harness/fake.hpp\""},
+        Example{"harness/cli/run.cpp", "#include \"run.hpp\""}, Example{"common/helpers.cpp", ""}));
 
 class Keeping : public testing::TestWithParam<Example> {};
 TEST_P(Keeping, IsNotReported) {
@@ -176,15 +193,19 @@ TEST_P(Keeping, IsNotReported) {
 }
 INSTANTIATE_TEST_SUITE_P(
     , Keeping,
-    testing::Values(Example{"reference/core/parallel.hpp", "#include <omp.h>\n#pragma omp parallel for"},
-                    Example{"reference/core/matrix.hpp", "#include <Eigen/Core>\n#pragma GCC unroll 8"},
-                    Example{"reference/gla/step.hpp", "#include \"reference/gla/contract.hpp\""},
-                    Example{"gpu/gla/chunked.cu", "#include \"reference/gla/contract.hpp\"\n#include <cuda/ptx>"},
-                    Example{"harness/judge/verdict.cpp", "#include \"harness/case/tensor.hpp\"\n#include <vector>"},
-                    Example{"harness/fixture/read.cpp", "#include <hdf5.h>\n#include <hdf5_hl.h>"},
-                    Example{"harness/operators/gla.cpp", "#include \"gpu/gla/gla.hpp\""},
-                    Example{"harness/cli/run.cpp", "#include <CLI/CLI.hpp>\n#include \"harness/judge/verdict.hpp\""},
-                    Example{"tests/core/view_test.cpp", "// #include <hdf5.h>\n#include <gtest/gtest.h>"}));
+    testing::Values(
+        Example{"reference/core/parallel.hpp", "#include <omp.h>\n#pragma omp parallel for"},
+        Example{"reference/core/matrix.hpp", "#include <Eigen/Core>\n#pragma GCC unroll 8"},
+        Example{"reference/gla/step.hpp", "#include \"reference/gla/contract.hpp\""},
+        Example{"gpu/gla/chunked.cu",
+                "#include \"reference/gla/contract.hpp\"\n#include <cuda/ptx>"},
+        Example{"harness/judge/verdict.cpp",
+                "#include \"harness/case/tensor.hpp\"\n#include <vector>"},
+        Example{"harness/fixture/read.cpp", "#include <hdf5.h>\n#include <hdf5_hl.h>"},
+        Example{"harness/operators/gla/binding.cpp", "#include \"gpu/gla/gla.hpp\""},
+        Example{"harness/cli/run.cpp",
+                "#include <CLI/CLI.hpp>\n#include \"harness/judge/verdict.hpp\""},
+        Example{"tests/core/view_test.cpp", "// #include <hdf5.h>\n#include <gtest/gtest.h>"}));
 
 }  // namespace
 }  // namespace groundstate

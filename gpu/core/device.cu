@@ -1,6 +1,5 @@
-#include "gpu/core/device.hpp"
-
 #include "gpu/core/check.hpp"
+#include "gpu/core/device.hpp"
 
 namespace groundstate::gpu {
 

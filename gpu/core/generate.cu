@@ -1,17 +1,18 @@
-#include "gpu/core/generate.hpp"
-
 #include <algorithm>
 
 #include "gpu/core/check.hpp"
+#include "gpu/core/generate.hpp"
 #include "reference/core/philox.hpp"
 #include "reference/core/scalar.hpp"
 
 namespace groundstate::gpu {
 namespace {
 
-template <class T> __global__ void fill(DeviceView<T, Offset> x, RandomStream stream) {
+template <class T>
+__global__ void fill(DeviceView<T, Offset> x, RandomStream stream) {
   const Index threads = Index{gridDim.x} * blockDim.x;
-  for (Index i = Index{blockIdx.x} * blockDim.x + threadIdx.x; i < x.template extent<Offset>(); i += threads)
+  for (Index i = Index{blockIdx.x} * blockDim.x + threadIdx.x; i < x.template extent<Offset>();
+       i += threads)
     x(Offset{i}) = T(stream.normal(static_cast<std::uint64_t>(i)));
 }
 

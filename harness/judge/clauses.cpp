@@ -59,12 +59,12 @@ Clause GridTest::clause() const {
                ? 0.0
                : static_cast<double>(grid.on_grid) / static_cast<double>(grid.eligible);
   };
-  // Every bf16 number and every normal fp16 number is a tf32 number: name the coarsest grid that
-  // holds.
+  // The coarsest grid that holds. Within the normal range of fp16 its grid is that of tf32.
   struct {
     const char* name;
     double share;
-  } const grids[] = {{"bf16", share(bf16_)}, {"fp16", share(fp16_)}, {"tf32", share(tf32_)}};
+  } const grids[] = {
+      {"bf16", share(bf16_)}, {"fp16 or tf32", share(fp16_)}, {"tf32", share(tf32_)}};
   if (tf32_.eligible < least_elements && bf16_.eligible < least_elements &&
       fp16_.eligible < least_elements)
     return not_applicable("C.grid",

@@ -16,7 +16,7 @@ struct LimitRow {
   Triple diagonal, delta, gate_gradient;
 };
 
-// Made by: groundstate_calibrate
+// To be replaced by the output of: groundstate_calibrate
 constexpr std::array<LimitRow, 7> limit_table = {{
     // recipe                  diagonal          delta             gate gradient
     {"exact", /*            */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
@@ -48,7 +48,7 @@ Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe
   const double factor = std::max(case_limit_factor, honest_ratio(independent));
   const auto limit = [&](double Triple::*point) {
     return std::min(recipe_limit.*point,
-                    std::max(case_limit_floor.*point, factor * emulation.*point));
+                    factor * std::max(case_limit_floor.*point / 2, emulation.*point));
   };
   return {limit(&Triple::median), limit(&Triple::p999), limit(&Triple::maximum)};
 }

@@ -1,13 +1,16 @@
 // The limits of clause A: one calibrated triple (median, 99.9 % point, maximum of the scaled error)
 // per recipe and family of operators, and the limits of clause B, which follow a case's emulation.
 //
-//   limit_B = min(limit_A, max(floor, f triple(emulation)))
+//   limit_B = min(limit_A, f max(floor / 2, triple(emulation)))
 //   f = max(2, honest_ratio(n / 16)) for n elements: 2 from about 1500 elements on
 //
 // The factor 2 was measured at 1e4 elements and more. With fewer, two honest kernels' triples
-// differ more by chance (counting.hpp); 16 elements are taken for one independent error, since the
-// elements of a row share the roundings of its gate and of its state. Source of the numbers:
-// `groundstate_calibrate` prints this table (2 x the largest honest triple).
+// differ more by chance (counting.hpp), and an emulation may be exact by luck; 16 elements are
+// taken for one independent error, since the elements of a row share the roundings of its gate and
+// its state.
+//
+// Source of the numbers: 2 x the largest honest triple of the study of the scale, section 6, until
+// `groundstate_calibrate`, which prints this table, has measured our own emulations.
 #pragma once
 
 #include <cstdint>

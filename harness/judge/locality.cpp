@@ -9,27 +9,25 @@
 
 namespace groundstate::harness {
 
-// Sums over windows; all are of scaled errors, so that nothing overflows short of a wrong path.
-struct Locality::Quarter {
-  double elements = 0, path = 0, emulation = 0, row_squares = 0;
-
-  void add(const Window& window) {
-    const double sum = window.emulation * window.emulation * window.elements;
-    elements += window.elements;
-    path += window.path * window.path * window.elements;
-    emulation += sum;
-    row_squares += sum * sum / window.independent;
-  }
-  double independent() const { return row_squares > 0 ? emulation * emulation / row_squares : 1; }
-  double rms(double sum) const { return std::max(std::sqrt(sum / elements), growth_floor); }
-};
+double Locality::Window::baseline() const { return std::hypot(emulation, floor); }
 
 double Locality::Window::limit(double probability) const {
-  // 0 * infinity where the emulation is exact and m is small: the floor.
-  const double relative =
-      emulation > 0 ? allowed_factor * honest_ratio(independent, probability) * emulation : 0;
-  return std::max(floor, relative);
+  return allowed_factor * honest_ratio(independent, probability) * baseline();
 }
+
+// Several windows of scaled errors as one.
+struct Locality::Quarter {
+  double elements = 0, path = 0, baseline = 0, row_squares = 0;  // sums
+
+  void add(const Window& window) {
+    const double sum = window.baseline() * window.baseline() * window.elements;
+    elements += window.elements;
+    path += (window.path * window.path + window.floor * window.floor) * window.elements;
+    baseline += sum;
+    row_squares += sum * sum / window.independent;
+  }
+  double independent() const { return baseline * baseline / row_squares; }
+};
 
 Locality::Window Locality::measure(const LocalityErrors& errors, Index begin, Index end) {
   const Index columns = errors.path.cols();
@@ -49,21 +47,21 @@ Locality::Window Locality::measure(const LocalityErrors& errors, Index begin, In
       const double f = errors.floor(i, j) / unit;
       window.elements += f > 0;
       path += a * a;
-      row += b * b;
+      emulation += b * b;
       floor += f * f;
+      row += b * b + f * f;
     }
-    emulation += row;
     row_squares += row * row;
   }
   const double count = std::max(1.0, window.elements);
   window.path = unit * std::sqrt(path / count);
   window.emulation = unit * std::sqrt(emulation / count);
   window.floor = unit * std::sqrt(floor / count);
-  if (row_squares > 0) window.independent = emulation * emulation / row_squares;
+  window.independent = (emulation + floor) * (emulation + floor) / row_squares;
   return window;
 }
 
-void Locality::add(Pair pair, const LocalityErrors& errors) {
+void Locality::add(PairAt pair, const LocalityErrors& errors) {
   const Index rows = errors.path.rows(), columns = errors.path.cols();
   if (rows == 0 || columns == 0) return;
   const Index wanted = std::max(least_rows, (least_elements + columns - 1) / columns);
@@ -83,17 +81,14 @@ Clause Locality::local() const {
   if (windows_.empty()) return not_applicable("E.locality", "no emulation of this path");
   const double probability = false_alarm / static_cast<double>(windows_.size());
   const Window* worst = nullptr;
-  double worst_ratio = -1;
   for (const Window& window : windows_) {
     const double limit = window.limit(probability);
-    if (!(limit > 0)) continue;  // nothing in it has a verdict
-    const double ratio = window.path / limit;
-    if (ratio > worst_ratio || std::isnan(ratio)) {
+    // No limit: nothing in the window has a verdict, or too few errors to say anything.
+    if (!(limit > 0 && std::isfinite(limit))) continue;
+    if (worst == nullptr || window.path / limit > worst->path / worst->limit(probability))
       worst = &window;
-      worst_ratio = std::isnan(ratio) ? HUGE_VAL : ratio;
-    }
   }
-  if (worst == nullptr) return not_applicable("E.locality", "no elements");
+  if (worst == nullptr) return not_applicable("E.locality", "too few elements");
   return make_clause(
       "E.locality", worst->path, worst->limit(probability),
       fmt::format("{}={} {}={} {}={}..{}: RMS error {:.3g}, emulation {:.3g}", axes_.sequence,
@@ -112,8 +107,10 @@ Clause Locality::growth() const {
   }
   if (!(early.elements > 0 && late.elements > 0))
     return not_applicable("E.growth", fmt::format("less than {} windows of time", growth_windows));
-  const double path = late.rms(late.path) / early.rms(early.path);
-  const double emulation = late.rms(late.emulation) / early.rms(early.emulation);
+  const auto grow = [&](double Quarter::*sum) {
+    return std::sqrt(late.*sum / late.elements / (early.*sum / early.elements));
+  };
+  const double path = grow(&Quarter::path), emulation = grow(&Quarter::baseline);
   const double limit = allowed_factor * honest_ratio(early.independent(), false_alarm / 2) *
                        honest_ratio(late.independent(), false_alarm / 2);
   return make_clause(

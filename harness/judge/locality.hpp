@@ -1,27 +1,29 @@
 // Clause E: the errors of one (sequence, head) pair in one window of time against the errors of the
 // same-path emulation there, and their growth along time.
 //
-//   window w: at least 64 rows and 256 elements; a state is one window. a_w, b_w = RMS of the
-//   path's and of the emulation's errors, floor_w = RMS of the floor
-//     E.locality   a_w <= max(floor_w, 2 ratio(m_w) b_w)              for every window
-//     E.growth     (A_late / A_early) / (B_late / B_early) <= 2 ratio(m_early) ratio(m_late)
-//
-// A and B: RMS over the last and the first quarter of the windows of all pairs that have at least
-// four, nothing below `growth_floor` counting as growth.
+//   window: at least 64 rows and 256 elements; a state is one window. a, b, f = RMS of the path's
+//   and of the emulation's errors and of the floor in it
+//     E.locality   a <= 2 ratio(m) sqrt(b^2 + f^2)                           for every window
+//     E.growth     grow(a) / grow(b) <= 2 ratio(m_early) ratio(m_late)
+//   grow(x): late / early of sqrt(x^2 + f^2), over the last and the first quarter of the windows of
+//   all pairs that have at least four
 //
 // The limit is such that honest paths do not fail by chance. Model: path and emulation make
-// independent normal errors of one scale up to the factor 2 that clause B allows as well. A
+// independent normal errors of one scale, up to the factor 2 that clause B allows as well. A
 // window's RMS then rests on m independent errors, and P(a/b > ratio(m, p)) <= p (counting.hpp:
-// honest_ratio), with p = 1e-9 / (number of windows), half of that for each factor of the growth.
-// m is read from the emulation: the participation number of its rows, (sum_r R_r)^2 / sum_r R_r^2
-// with R_r the sum of squares of row r. It counts rows, as the elements of a row may share the
-// rounding of a gate, and it drops by itself where few rows dominate (absolute errors under growing
-// gates) or a row is one error (a third of the rows). Rows of a state, and of a tensor of one
-// column (the reverse sums of a gate's gradient), share errors among themselves: 8 rows count as
-// one. Fewer independent errors widen the limit smoothly (m = 64: 5; m = 8: 60; m = 1: 1e12), so
-// that small cases are left to the clauses A and B.
+// honest_ratio), with p = 1e-9 / (number of windows), half of 1e-9 for each factor of the growth;
+// adding f to both only lowers a ratio above 1. The floor stands for an emulation that is exact, by
+// luck or by nature.
 //
-// Errors are scaled (dimensionless, floor 0.3) or, for pairs without fields, absolute in the unit
+// m is read from the emulation: the participation number of its rows, (sum_r R_r)^2 / sum_r R_r^2,
+// R_r the sum of the squares of error and floor in row r. It counts rows, as the elements of a row
+// may share the rounding of a gate, and it drops by itself where few rows dominate (absolute errors
+// under growing gates) or a row is one error (a third of the rows). Rows of a state, and of a
+// tensor of one column (the reverse sums of a gate's gradient), share errors among themselves: 8
+// rows count as one. Fewer independent errors widen the limit smoothly (at 1000 windows 2 ratio is
+// 5 for m = 64, 130 for m = 8, 4e12 for m = 1), so that small cases are left to clauses A and B.
+//
+// Errors are scaled (dimensionless, floor 0.06) or, for pairs without fields, absolute in the unit
 // of the output with the caller's floor. All constants here are tunable; they need no table.
 #pragma once
 
@@ -43,20 +45,21 @@ struct LocalityErrors {
 class Locality {
  public:
   static constexpr Index least_rows = 64, least_elements = 256, growth_windows = 4, shared_rows = 8;
-  static constexpr double allowed_factor = 2, scaled_floor = 0.3, growth_floor = 0.05;
+  static constexpr double allowed_factor = 2, scaled_floor = 0.06;
 
   explicit Locality(TensorAxes axes) : axes_(std::move(axes)) {}
-  void add(Pair pair, const LocalityErrors& errors);
+  void add(PairAt pair, const LocalityErrors& errors);
   Clause local() const;
   Clause growth() const;
 
  private:
   struct Window {
-    Pair pair;
+    PairAt pair;
     Index begin, end;               // rows
     double elements;                // without those that have no verdict
     double path, emulation, floor;  // RMS
     double independent;             // m
+    double baseline() const;        // of emulation and floor
     double limit(double probability) const;
   };
   struct Quarter;

@@ -310,8 +310,7 @@ nlohmann::json to_record(const TensorVerdict& verdict) {
   record["finding"] = verdict.finding;
   if (verdict.where.bad == 0) return record;
   record["where"] = to_record(verdict.where);
-  const auto& [first, worst] = std::pair(verdict.where.first, verdict.where.worst);
-  const BadElement* const shown = first ? &*first : worst.empty() ? nullptr : &worst.front();
+  const BadElement* const shown = verdict.where.shown();
   if (shown == nullptr) return record;
   record["first_bad"] = coordinate_text(verdict.where.axes, *shown);
   record["got"] = json_number(shown->got);

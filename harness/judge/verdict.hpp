@@ -54,7 +54,7 @@ struct PathDeclaration {
 };
 
 struct PairData {
-  Pair pair;
+  PairAt pair;
   const Matrix<double>& got;  // the output, widened
   const Matrix<double>& oracle;
   const ScaleFields* fields = nullptr;        // absent: the pair is not sampled
@@ -86,7 +86,7 @@ class TensorJudge {
 
  private:
   struct JudgedPair {
-    Pair pair;
+    PairAt pair;
     Index rows, columns;
     Index place;  // of its first element in errors_; -1 for an unsampled pair
   };

@@ -91,20 +91,20 @@ void WorstElements::insert(const BadElement& element) {
   if (elements_.size() > capacity) elements_.pop_back();
 }
 
-void WhereHistogram::add_pair(Pair pair, Index rows, Index columns) {
+void WhereHistogram::add_pair(PairAt pair, Index rows, Index columns) {
   elements_ += rows * columns;
   count(all_sequences_, pair.sequence);
   count(all_heads_, pair.head);
-  all_rows_ = std::max(all_rows_, rows);
   all_columns_ = std::max(all_columns_, columns);
 }
 
-void WhereHistogram::add_bad(Pair pair, Index rows, Index row, Index column) {
+void WhereHistogram::add_bad(PairAt pair, Index rows, Index row, Index column) {
   ++bad_;
   count(sequences_, pair.sequence);
   count(heads_, pair.head);
   count(rows_, row);
   count(columns_, column);
+  affected_length_ = std::max(affected_length_, rows);
   const Index tail = axes_.chunk > 1 ? rows % axes_.chunk : 0;
   tail_ += row >= rows - tail;
   first_token_ += row == 0;
@@ -120,7 +120,7 @@ Where WhereHistogram::finish(std::optional<BadElement> first, std::vector<BadEle
   where.worst = std::move(worst);
   where.sequences = {occupied(sequences_), static_cast<Index>(occupied(all_sequences_).size())};
   where.heads = {occupied(heads_), static_cast<Index>(occupied(all_heads_).size())};
-  where.rows = {occupied(rows_), all_rows_};
+  where.rows = {occupied(rows_), affected_length_};
   where.columns = {occupied(columns_), all_columns_};
   where.unwritten_rows = unwritten_rows_;
   if (!axes_.rows_are_time || bad_ == 0) return where;
@@ -139,13 +139,16 @@ Where WhereHistogram::finish(std::optional<BadElement> first, std::vector<BadEle
   return where;
 }
 
+const BadElement* Where::shown() const {
+  return first ? &*first : worst.empty() ? nullptr : &worst.front();
+}
+
 std::string Where::sentence() const {
   std::vector<std::string> parts;
   const auto say = [&parts](std::string part) {
     if (!part.empty()) parts.push_back(std::move(part));
   };
-  const BadElement* const shown = first ? &*first : worst.empty() ? nullptr : &worst.front();
-  if (shown != nullptr)
+  if (const BadElement* const shown = this->shown(); shown != nullptr)
     say(fmt::format("{} at {}: got {:a} ({:g}), expected {:a} ({:g})", first ? "first" : "worst",
                     coordinate_text(axes, *shown), shown->got, shown->got, shown->expected,
                     shown->expected));

@@ -25,12 +25,12 @@ struct TensorAxes {
   Index chunk = 0;  // of the path; 0 or 1: none
 };
 
-struct Pair {
+struct PairAt {
   Index sequence = 0, head = 0;
 };
 
 struct BadElement {
-  Pair pair;
+  PairAt pair;
   Index row = 0, column = 0;
   double got = 0, expected = 0;  // expected: the oracle rounded to the output's type
   double error = 0;              // scaled
@@ -55,8 +55,10 @@ struct Where {
   bool first_token = false, last_token = false;  // all lie at that end of their sequence
   Index unwritten_rows = 0;                      // rows that are NaN throughout
 
-  // "first at b=0 t=511 h=3 v=17: got 0x1.8p+0 (1.5), expected ...; 1 of 65536 elements; only head
-  // 3"
+  // The first, or the worst where the first is not known; may be null.
+  const BadElement* shown() const;
+  // "first at b=0 t=511 h=3 v=17: got 0x1.8p+0 (1.5), expected -0x1.8p+0 (-1.5);
+  //  1 of 65536 elements; only head 3; all at t = 63 mod 64"
   std::string sentence() const;
 };
 nlohmann::json to_record(const Where& where);
@@ -84,9 +86,9 @@ class WhereHistogram {
   explicit WhereHistogram(TensorAxes axes) : axes_(std::move(axes)) {}
 
   // A pair that was judged: its elements are the ones that can be bad.
-  void add_pair(Pair pair, Index rows, Index columns);
+  void add_pair(PairAt pair, Index rows, Index columns);
   // Element of a judged pair with `rows` rows.
-  void add_bad(Pair pair, Index rows, Index row, Index column);
+  void add_bad(PairAt pair, Index rows, Index row, Index column);
   void add_unwritten_row() { ++unwritten_rows_; }
 
   Where finish(std::optional<BadElement> first, std::vector<BadElement> worst) const;
@@ -97,7 +99,7 @@ class WhereHistogram {
   Index elements_ = 0, bad_ = 0, tail_ = 0, first_token_ = 0, last_token_ = 0, unwritten_rows_ = 0;
   Counts all_sequences_, all_heads_;
   Counts sequences_, heads_, rows_, columns_;
-  Index all_rows_ = 0, all_columns_ = 0;
+  Index all_columns_ = 0, affected_length_ = 0;  // affected_length_: rows of the longest bad pair
 };
 
 }  // namespace groundstate::harness

@@ -75,7 +75,14 @@ class Operator {
   virtual std::vector<TensorSpec> inputs(const Case& c) const = 0;
   virtual std::vector<TensorSpec> outputs(const Case& c) const = 0;
   virtual Cost cost(const Case& c) const = 0;
+  // Of one run of a variant, where it differs from the recurrence (scans, quadratic forms).
+  virtual double path_flops(const Case& c, const PathVariant& variant) const {
+    static_cast<void>(variant);
+    return cost(c).flops;
+  }
 
+  // The case with every optional input given: what a file may hold at all.
+  virtual Case with_every_input(const Case& c) const { return c; }
   // The case that these inputs, somebody's own, belong to: shape and type keys follow from the
   // tensors. Throws UsageError naming both sides where an explicit key contradicts them.
   virtual Case infer(const Case& c, const Tensors& inputs) const = 0;

@@ -25,13 +25,12 @@ namespace groundstate::harness {
 enum class Field { none, input, carry, gate, open };
 
 struct Perturbation {
-  static constexpr double epsilon = 0x1p-26;
-
   Field field = Field::none;
   std::uint64_t seed = 0;
   std::uint32_t run = 0;
   Index pair = 0;
   Index interval = 1;
+  double epsilon = 0x1p-26;  // 0: the centre of the field `open`
 
   // The stream's high counter word keeps runs and pairs apart.
   std::uint64_t high() const { return static_cast<std::uint64_t>(pair) << 8 | run; }
@@ -42,7 +41,7 @@ inline void perturb_input(const Perturbation& how, std::string_view tensor, Matr
   const RandomStream stream(how.seed ^ 0x696e707574u, tensor);
   for (Index i = 0; i < x.size(); ++i)
     x.data()[i] *=
-        1 + Perturbation::epsilon * stream.normal(static_cast<std::uint64_t>(i), how.high());
+        1 + how.epsilon * stream.normal(static_cast<std::uint64_t>(i), how.high());
 }
 
 // The gates of one sequence, in order of processing. -infinity stays what it is.
@@ -52,19 +51,19 @@ inline void perturb_gate(const Perturbation& how, std::string_view tensor, Vecto
   for (Index t = 0; t < g.size(); ++t) {
     if (t % how.interval == 0) cumulative = 0;
     cumulative += std::max(g[t], log_decay_floor<double>());
-    g[t] += Perturbation::epsilon * (1 + std::abs(cumulative)) *
+    g[t] += how.epsilon * (1 + std::abs(cumulative)) *
             stream.normal(static_cast<std::uint64_t>(t), how.high());
   }
 }
 
-// The oracle's recipe with a disturbed state. One Philox block serves four rows of up to 32
-// columns.
+// The oracle's recipe with a disturbed state. One Philox block serves four rows of up to 16 columns.
 class CarryNoise : public Rounding<double> {
  public:
   explicit CarryNoise(const Perturbation& how)
       : stream_(how.seed ^ 0x6361727279u, "state"),
         high_(how.high() << 16),
-        interval_(how.interval) {}
+        interval_(how.interval),
+        epsilon_(how.epsilon) {}
 
   auto carry(Index time, Index row, Index column) {
     if ((time + 1) % interval_ != 0) return Sign{0, 0};
@@ -72,7 +71,7 @@ class CarryNoise : public Rounding<double> {
       words_ =
           stream_.bits(static_cast<std::uint64_t>(time) << 24 | static_cast<std::uint64_t>(row / 4),
                        high_ | static_cast<std::uint64_t>(column / 16));
-    return Sign{words_[static_cast<std::size_t>(row % 4)], Perturbation::epsilon};
+    return Sign{words_[static_cast<std::size_t>(row % 4)], epsilon_};
   }
 
  private:
@@ -81,12 +80,13 @@ class CarryNoise : public Rounding<double> {
     double epsilon;
     double operator()(double x, Index j) const {
       const double sign = static_cast<double>(static_cast<int>(bits >> j & 1) * 2 - 1);
-      return x + x * (sign * epsilon);
+      return x * (1 + sign * epsilon);
     }
   };
   RandomStream stream_;
   std::uint64_t high_;
   Index interval_;
+  double epsilon_;
   Philox::Counter words_{};
 };
 

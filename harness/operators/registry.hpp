@@ -11,6 +11,8 @@
 namespace groundstate::harness {
 
 std::unique_ptr<Operator> make_simple_gla();
+std::unique_ptr<Operator> make_decayed_sum();
+std::unique_ptr<Operator> make_decayed_sum_backward();
 
 // In the order in which they are listed.
 const std::vector<std::unique_ptr<Operator>>& operators();

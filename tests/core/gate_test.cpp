@@ -47,7 +47,8 @@ TEST(Gate, SigmoidMapsLogitsToProbabilities) {
   EXPECT_EQ(sigmoid(Logit<double>{-infinity}).value, 0);
   EXPECT_EQ(sigmoid(Logit<double>{-1000}).value, 0);
   for (double x = -30; x <= 30; x += 0.25)
-    EXPECT_NEAR(sigmoid(Logit<double>{x}).value + sigmoid(Logit<double>{-x}).value, 1, 0x1p-52) << x;
+    EXPECT_NEAR(sigmoid(Logit<double>{x}).value + sigmoid(Logit<double>{-x}).value, 1, 0x1p-52)
+        << x;
 }
 
 TEST(Gate, KindsDoNotConvertIntoEachOther) {

@@ -19,8 +19,9 @@ TEST(Philox, GivesThePublishedAnswers) {
   constexpr std::uint32_t ones = 0xffffffff;
   static_assert(Philox::block({ones, ones, ones, ones}, {ones, ones}) ==
                 Counter{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
-  static_assert(Philox::block({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
-                Counter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+  static_assert(
+      Philox::block({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+      Counter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
 }
 
 TEST(Fnv1a, GivesThePublishedAnswers) {
@@ -30,10 +31,12 @@ TEST(Fnv1a, GivesThePublishedAnswers) {
 }
 
 TEST(RandomStream, IsPhiloxOfTheIndexUnderSeedAndName) {
-  const std::uint64_t key = 5 ^ fnv1a_64("q"), index = 0x123456789abcdef0, high = 0x0fedcba987654321;
-  EXPECT_EQ(RandomStream(5, "q").bits(index, high),
-            Philox::block({0x9abcdef0, 0x12345678, 0x87654321, 0x0fedcba9},
-                          {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)}));
+  const std::uint64_t key = 5 ^ fnv1a_64("q"), index = 0x123456789abcdef0,
+                      high = 0x0fedcba987654321;
+  EXPECT_EQ(
+      RandomStream(5, "q").bits(index, high),
+      Philox::block({0x9abcdef0, 0x12345678, 0x87654321, 0x0fedcba9},
+                    {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)}));
 }
 
 TEST(RandomStream, UniformNeverReachesItsEnds) {

@@ -17,28 +17,34 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
 template <class Format>
-constexpr std::uint32_t infinity_pattern = ((1u << Format::exponent_bits) - 1) << Format::fraction_bits;
+constexpr std::uint32_t infinity_pattern = ((1u << Format::exponent_bits) - 1)
+                                           << Format::fraction_bits;
 
-// The value of a non-negative finite pattern, or of the one above the largest: what the format would
-// hold there had it one exponent more, which is what rounding to nearest compares with (IEEE 754, 4.3.1).
-template <class Format> double value_of(std::uint32_t pattern) {
+// The value of a non-negative finite pattern, or of the one above the largest: what the format
+// would hold there had it one exponent more, which is what rounding to nearest compares with (IEEE
+// 754, 4.3.1).
+template <class Format>
+double value_of(std::uint32_t pattern) {
   const int exponent = static_cast<int>(pattern >> Format::fraction_bits);
   const std::uint32_t fraction = pattern & ((1u << Format::fraction_bits) - 1);
   const int smallest = Format::min_exponent - Format::fraction_bits;
   if (exponent == 0) return std::ldexp(fraction, smallest);
   return std::ldexp(fraction + (1u << Format::fraction_bits), smallest + exponent - 1);
 }
-template <class Format> double rounded_value_of(std::uint32_t pattern) {
+template <class Format>
+double rounded_value_of(std::uint32_t pattern) {
   return pattern >= infinity_pattern<Format> ? infinity : value_of<Format>(pattern);
 }
 
 // `same` by bits: zeros of different sign differ.
 testing::AssertionResult same(double a, double b) {
-  if (std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b)) return testing::AssertionSuccess();
+  if (std::bit_cast<std::uint64_t>(a) == std::bit_cast<std::uint64_t>(b))
+    return testing::AssertionSuccess();
   return testing::AssertionFailure() << std::hexfloat << a << " is not " << b;
 }
 
-template <class Format> class Rounding : public testing::Test {};
+template <class Format>
+class Rounding : public testing::Test {};
 using Formats = testing::Types<Bfloat16Format, Float16Format, Tf32Format>;
 TYPED_TEST_SUITE(Rounding, Formats);
 
@@ -49,7 +55,8 @@ TYPED_TEST(Rounding, TakesTheNearestAndTheEvenOfTwoAroundEveryPattern) {
     const double low = below, high = rounded_value_of<TypeParam>(p + 1);
     for (const double sign : {1.0, -1.0}) {
       const auto expect = [&](double x, double result) {
-        ASSERT_TRUE(same(round_to<TypeParam>(sign * x), sign * result)) << std::hexfloat << sign * x;
+        ASSERT_TRUE(same(round_to<TypeParam>(sign * x), sign * result))
+            << std::hexfloat << sign * x;
       };
       ASSERT_NO_FATAL_FAILURE(expect(below, low));
       ASSERT_NO_FATAL_FAILURE(expect(std::nextafter(below, infinity), low));
@@ -81,7 +88,8 @@ TYPED_TEST(Rounding, KeepsNaN) {
     EXPECT_TRUE(std::isnan(round_to<TypeParam>(std::bit_cast<float>(bits)))) << std::hex << bits;
 }
 
-// All floats that share their upper bits with a value of the format, around the value and its midpoint.
+// All floats that share their upper bits with a value of the format, around the value and its
+// midpoint.
 TYPED_TEST(Rounding, OfAFloatIsRoundingOfTheSameDouble) {
   constexpr int lost = 23 - TypeParam::fraction_bits;
   constexpr std::uint32_t half = 1u << (lost - 1);
@@ -95,17 +103,26 @@ TYPED_TEST(Rounding, OfAFloatIsRoundingOfTheSameDouble) {
 }
 
 TYPED_TEST(Rounding, HappensOnceNotThroughFloat) {
-  // Just above a midpoint, closer to it than float can tell: by way of float it would look like a tie.
+  // Just above a midpoint, closer to it than float can tell: by way of float it would look like a
+  // tie.
   const double step = std::ldexp(1.0, -TypeParam::fraction_bits), x = 1 + step / 2 + 0x1p-40;
   EXPECT_EQ(round_to<TypeParam>(x), 1 + step);
   EXPECT_EQ(round_to<TypeParam>(static_cast<double>(static_cast<float>(x))), 1);
 }
 
-template <class T> struct FormatOf;
-template <> struct FormatOf<bf16> { using type = Bfloat16Format; };
-template <> struct FormatOf<fp16> { using type = Float16Format; };
+template <class T>
+struct FormatOf;
+template <>
+struct FormatOf<bf16> {
+  using type = Bfloat16Format;
+};
+template <>
+struct FormatOf<fp16> {
+  using type = Float16Format;
+};
 
-template <class T> class Storage : public testing::Test {};
+template <class T>
+class Storage : public testing::Test {};
 using StorageTypes = testing::Types<bf16, fp16>;
 TYPED_TEST_SUITE(Storage, StorageTypes);
 

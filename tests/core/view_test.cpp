@@ -28,7 +28,8 @@ TEST(View, StorageOrderIsStride) {
   std::array<float, 6> value_major = {0, 10, 1, 11, 2, 12};  // [value = 3][key = 2]
   const HostView<float, Key, Value> state(value_major.data(), {2, 3}, {1, 2});
   for (Index k = 0; k < 2; ++k)
-    for (Index v = 0; v < 3; ++v) EXPECT_EQ(state(Key{k}, Value{v}), static_cast<float>(10 * k + v));
+    for (Index v = 0; v < 3; ++v)
+      EXPECT_EQ(state(Key{k}, Value{v}), static_cast<float>(10 * k + v));
   state(Key{1}, Value{2}) = -1;
   EXPECT_EQ(value_major[5], -1);
 }
@@ -67,7 +68,8 @@ TEST(View, AnAbsentTensorIsNotAnEmptyOne) {
 
 TEST(View, OffsetsAre64Bit) {
   constexpr Index large = Index{1} << 20;
-  const Layout<Batch, Time, Head> layout({large, large, 4}, row_major_strides<3>({large, large, 4}));
+  const Layout<Batch, Time, Head> layout({large, large, 4},
+                                         row_major_strides<3>({large, large, 4}));
   EXPECT_EQ(layout.offset(Batch{large - 1}, Time{large - 1}, Head{3}), large * large * 4 - 1);
 }
 
@@ -82,11 +84,14 @@ TEST(View, GivesUpWriteAccessImplicitlyAndNothingElse) {
   static_assert(std::is_convertible_v<Mutable, HostView<const Any, Time, Head>>);
   static_assert(std::is_convertible_v<HostView<Any, Time, Head>, HostView<const Any, Time, Head>>);
   static_assert(!std::is_convertible_v<HostView<const Any, Time, Head>, HostView<Any, Time, Head>>);
-  static_assert(!std::is_constructible_v<HostView<Any, Time, Head>, HostView<const float, Time, Head>>);
-  static_assert(!std::is_constructible_v<HostView<const Any, Time, Head>, DeviceView<float, Time, Head>>);
+  static_assert(
+      !std::is_constructible_v<HostView<Any, Time, Head>, HostView<const float, Time, Head>>);
+  static_assert(
+      !std::is_constructible_v<HostView<const Any, Time, Head>, DeviceView<float, Time, Head>>);
 }
 
-template <class T> class AnyView : public testing::Test {};
+template <class T>
+class AnyView : public testing::Test {};
 using ElementTypes = testing::Types<double, float, bf16, fp16, std::int64_t, std::int32_t>;
 TYPED_TEST_SUITE(AnyView, ElementTypes);
 

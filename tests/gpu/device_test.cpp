@@ -18,7 +18,8 @@ TEST(Check, NamesTheFailureAndThePlaceOfTheCall) {
     gpu::check(cudaErrorInvalidValue);
     FAIL() << "nothing was thrown";
   } catch (const std::runtime_error& error) {
-    EXPECT_NE(std::string(error.what()).find("cudaErrorInvalidValue"), std::string::npos) << error.what();
+    EXPECT_NE(std::string(error.what()).find("cudaErrorInvalidValue"), std::string::npos)
+        << error.what();
     EXPECT_NE(std::string(error.what()).find("device_test.cpp"), std::string::npos) << error.what();
   }
 }
@@ -29,7 +30,8 @@ TEST(Device, MayBeAbsentWithoutAnError) {
 }
 
 // Every second element is written, so that the strides are seen to be honoured.
-template <class T> void expect_host_bits() {
+template <class T>
+void expect_host_bits() {
   constexpr Index elements = 100'003, stride = 2;
   void* device = nullptr;
   std::vector<T> got(elements * stride);
@@ -41,7 +43,8 @@ template <class T> void expect_host_bits() {
   const RandomStream stream(7, "q");
   for (Index i = 0; i < elements; ++i) {
     ASSERT_EQ(static_cast<double>(got[i * stride]),
-              static_cast<double>(T(stream.normal(static_cast<std::uint64_t>(i))))) << i;
+              static_cast<double>(T(stream.normal(static_cast<std::uint64_t>(i)))))
+        << i;
     ASSERT_EQ(static_cast<double>(got[i * stride + 1]), 0) << i;
   }
 }

@@ -293,10 +293,10 @@ TEST_F(Fixture, full_disk_is_a_resource_error_and_leaves_nothing) {
         write_sample(path("a.h5"));
       } catch (const ResourceError& error) {
         const std::string message = error.what();
-        result = message.find("a.h5") != message.npos &&
-                         message.find("File too large") != message.npos
-                     ? 0
-                     : 2;
+        result =
+            message.find("a.h5") != message.npos && message.find("File too large") != message.npos
+                ? 0
+                : 2;
       }
       std::exit(result);
     }
@@ -456,7 +456,8 @@ TEST_F(Fixture, files_that_are_no_fixture_are_one_usage_error) {
   fs::create_directory(path("folder"));
   ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
   for (const char* const name : {"empty", "foreign", "signature"})
-    expect_contains(usage_error(path(name)), path(name) + ": damaged or not a readable HDF5 file (");
+    expect_contains(usage_error(path(name)),
+                    path(name) + ": damaged or not a readable HDF5 file (");
   for (std::size_t size = 16; size < sample.size(); size += sample.size() / 20) {
     put_bytes(path("short"), sample.substr(0, size));
     expect_contains(usage_error(path("short")), "damaged or not a readable HDF5 file (");
@@ -471,7 +472,7 @@ TEST_F(Fixture, flipped_bits_are_an_error_or_nothing) {
   const std::string sample = bytes_of(path("a.h5"));
   std::mt19937 random(7);
   ReadOptions options;
-  options.time_out = std::chrono::seconds(2);
+  options.time_out = std::chrono::seconds(1);
   options.max_bytes = std::uint64_t{1} << 28;
   int refused = 0;
   for (int i = 0; i < 400; ++i) {
@@ -508,7 +509,8 @@ TEST_F(Fixture, time_out_is_a_usage_error) {
   write_sample(path("a.h5"));
   ReadOptions options;
   options.time_out = std::chrono::milliseconds(0);
-  expect_contains(usage_error(path("a.h5"), options), "damaged or not a readable HDF5 file (no end");
+  expect_contains(usage_error(path("a.h5"), options),
+                  "damaged or not a readable HDF5 file (no end");
 }
 
 FixtureDataset dataset_of(std::vector<Index> extents, std::vector<std::string> labels = {}) {
@@ -546,8 +548,8 @@ TEST(FixtureShape, transposition_is_named_as_such) {
 }
 
 TEST(FixtureShape, labels_tell_a_transposed_square) {
-  const Tensor state = Tensor::allocate("ht", ElementType::float32,
-                                        {{Key::name, 4, 0}, {Value::name, 4, 0}});
+  const Tensor state =
+      Tensor::allocate("ht", ElementType::float32, {{Key::name, 4, 0}, {Value::name, 4, 0}});
   EXPECT_EQ(mismatch(dataset_of({4, 4}), state), "no error");
   EXPECT_EQ(mismatch(dataset_of({4, 4}, {"key", "value"}), state), "no error");
   EXPECT_EQ(mismatch(dataset_of({4, 4}, {"K", "V"}), state), "no error");

@@ -16,6 +16,7 @@ namespace gla = groundstate::simple_gla;
 namespace paths = simple_gla_paths;
 
 constexpr Index largest = Index{1} << 40;
+constexpr Index longest_quadratic = 16384;
 
 Grammar make_grammar() {
   const Key::Word types{{"fp64", "fp32", "bf16", "fp16"}};
@@ -216,6 +217,25 @@ class SimpleGla final : public Operator {
     return cost;
   }
 
+  double path_flops(const Case& c, const PathVariant& variant) const override {
+    const Dimensions n = dimensions(c);
+    const auto time = static_cast<double>(n.time), keys = static_cast<double>(n.key),
+               values = static_cast<double>(n.value);
+    const double heads = static_cast<double>(n.batch) * static_cast<double>(n.value_heads);
+    // An exponential is some 20 flop.
+    if (variant.path == "parallel") return heads * time * time / 2 * (2 * (keys + values) + 20);
+    if (variant.path == "scan") return cost(c).flops * 2;
+    if (variant.path == "hillis_steele") return cost(c).flops * std::log2(time + 2);
+    const auto chunk = static_cast<double>(variant.integer("chunk", path_keys_));
+    if (variant.path == "recurrent" || variant.path == "step") return cost(c).flops;
+    return heads * time * (2 * chunk * (keys + values) + 4 * keys * values + 20 * chunk);
+  }
+
+  Case with_every_input(const Case& c) const override {
+    Case every = c.with("gate_inputs", "both").with("lengths", "1").without("B").without("T");
+    return c.get("state") == "none" ? every.with("state", "random") : every;
+  }
+
   Case infer(const Case& c, const Tensors& inputs) const override {
     Inference inference(c);
     const auto require = [&](std::string_view name) -> const Tensor& {
@@ -286,8 +306,8 @@ class SimpleGla final : public Operator {
   }
 
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
-    static_cast<void>(c);
-    static_cast<void>(variant);
+    if (variant.path == "parallel" && dimensions(c).time > longest_quadratic)
+      return fmt::format("quadratic in T, and T is above {}", longest_quadratic);
     return std::nullopt;
   }
 
@@ -344,7 +364,7 @@ class SimpleGla final : public Operator {
     gla::Result<double> r = how.field == Field::carry
                                 ? gla::recurrent<CarryNoise>(p, CarryNoise(how))
                                 : gla::recurrent<Exact>(p);
-    return {std::move(r.o), std::move(r.ht)};
+    return in_token_order(std::move(r), pair);
   }
 
   PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
@@ -353,7 +373,7 @@ class SimpleGla final : public Operator {
     gla::Result<double> r = runner(variant.recipe)
                                 .emulate(resolve(variant), x, options(c),
                                          gla::place(x, options(c), pair.sequence, pair.value_head));
-    return {std::move(r.o), std::move(r.ht)};
+    return in_token_order(std::move(r), pair);
   }
 
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
@@ -369,6 +389,11 @@ class SimpleGla final : public Operator {
   }
 
  private:
+  static PairOutputs in_token_order(gla::Result<double> r, const Pair& pair) {
+    if (pair.reverse) r.o = r.o.colwise().reverse().eval();
+    return {std::move(r.o), std::move(r.ht)};
+  }
+
   struct Dimensions {
     Index batch, time, heads, value_heads, key, value, sequences;
   };

@@ -1,0 +1,104 @@
+// groundstate generate CASE... -o FILE.h5: inputs, and outputs full of NaN for somebody to fill.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "harness/case/error.hpp"
+#include "harness/cli/arguments.hpp"
+#include "harness/cli/interrupt.hpp"
+#include "harness/cli/progress.hpp"
+#include "harness/cli/verbs.hpp"
+#include "harness/fixture/write.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/run/oracle_tensors.hpp"
+
+namespace groundstate::harness::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> cases;
+  std::string output, as;
+  bool with_oracle = false, json = false, progress = false;
+};
+
+// A copy of a tensor in a wider type.
+Tensor widened(const Tensor& tensor, ElementType type) {
+  Tensor wide = Tensor::allocate(tensor.name(), type, tensor.axes(), tensor.storage_order());
+  std::vector<Index> offsets;
+  offsets.reserve(static_cast<std::size_t>(tensor.elements()));
+  for_each_element(tensor, [&](Index, Index offset) { offsets.push_back(offset); });
+  for_each_element(wide, [&](Index i, Index offset) {
+    wide.store(offset, tensor.load(offsets[static_cast<std::size_t>(i)]));
+  });
+  return wide;
+}
+
+// The marking of an fp32 dataset whose values are those of a 16-bit type.
+std::string_view marking(ElementType type) {
+  return type == ElementType::bfloat16 ? "bfloat16" : "float16";
+}
+
+int generate(const Options& options) {
+  const std::vector<CaseEntry> entries = expand_arguments(options.cases);
+  FixtureWriter writer(options.output);
+  Progress progress(static_cast<Index>(entries.size()), options.progress);
+  for (const CaseEntry& entry : entries) {
+    check_interrupt();
+    const Case& c = entry.value;
+    const Operator& op = operator_of(c);
+    progress.start(c.canonical());
+    writer.begin_case(entries.size() == 1 ? "/" : "/" + c.id(), c.canonical(), c.operator_name());
+    const Tensors inputs = harness::generate(op.inputs(c));
+    for (const Tensor& tensor : inputs) {
+      check_interrupt();
+      const bool wide = options.as == "fp32" && size_of(tensor.type()) == 2;
+      writer.write("inputs", wide ? widened(tensor, ElementType::float32) : tensor);
+      if (wide)
+        writer.attribute("inputs/" + tensor.name(), "dtype", std::string(marking(tensor.type())));
+    }
+    if (options.with_oracle)
+      write_oracle(op, c, inputs, [&](std::string_view group, const Tensor& tensor) {
+        check_interrupt();
+        writer.write(group, tensor);
+      });
+    for (const TensorSpec& spec : op.outputs(c)) {
+      TensorSpec own = spec;
+      if (options.as == "fp32" && size_of(spec.type) == 2) own.type = ElementType::float32;
+      writer.create(
+          "outputs",
+          Tensor::borrow(own.name, own.type, own.axes, nullptr, nullptr, own.storage_order),
+          std::numeric_limits<double>::quiet_NaN());
+    }
+    progress.finish(false);
+  }
+  check_interrupt();
+  writer.commit();
+  progress.clear();
+  if (options.json)
+    fmt::print("{}\n", nlohmann::json{{"file", options.output}, {"cases", entries.size()}}.dump());
+  else
+    fmt::print("{}: {} case{}; fill outputs/ and run: groundstate compare {}\n", options.output,
+               entries.size(), entries.size() == 1 ? "" : "s", options.output);
+  return passed;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* const verb =
+      app.add_subcommand("generate", "Write the inputs of cases to an HDF5 file");
+  verb->add_option("case", options->cases, "Case lines and @files.cases")->required();
+  verb->add_option("-o,--output", options->output, "HDF5 file")->required();
+  verb->add_option("--as", options->as, "Store 16-bit tensors as fp32, for numpy")
+      ->check(CLI::IsMember({"fp32"}));
+  verb->add_flag("--with-oracle", options->with_oracle,
+                 "Also write the double oracle and its sensitivities");
+  verb->add_flag("--json", options->json, "JSON");
+  verb->add_flag("--progress", options->progress,
+                 "Progress on standard error even when it is no terminal");
+  verb->callback([options, &action] { action = [options] { return generate(*options); }; });
+}
+
+}  // namespace groundstate::harness::cli

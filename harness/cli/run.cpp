@@ -1,0 +1,134 @@
+// groundstate run CASE... : paths against the oracle, and every bitwise contract.
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "harness/case/error.hpp"
+#include "harness/cli/arguments.hpp"
+#include "harness/cli/interrupt.hpp"
+#include "harness/cli/progress.hpp"
+#include "harness/cli/verbs.hpp"
+#include "harness/fixture/write.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/report/json_lines.hpp"
+#include "harness/report/table.hpp"
+#include "harness/run/outputs.hpp"
+#include "harness/run/run_case.hpp"
+
+namespace groundstate::harness::cli {
+namespace {
+
+struct Options {
+  std::vector<std::string> cases, paths;
+  std::string output, save, pairs = "auto";
+  double max_cost = 1e12, max_memory = 4;
+  bool json = false, progress = false, no_contracts = false, all = false;
+};
+
+// Writes inputs once a case and the outputs of every path.
+class Saver {
+ public:
+  explicit Saver(const std::string& path) : writer_(path) {}
+  void begin(const CaseEntry& entry, bool alone) {
+    writer_.begin_case(alone ? "/" : "/" + entry.value.id(), entry.value.canonical(),
+                       entry.value.operator_name());
+    inputs_written_ = false;
+  }
+  void save(const Result& result, const Tensors& inputs, const Tensors& outputs) {
+    if (!inputs_written_)
+      for (const Tensor& tensor : inputs) writer_.write("inputs", tensor);
+    inputs_written_ = true;
+    const std::string group = "outputs/" + result.path;
+    for (const Tensor& tensor : outputs) writer_.write(group, tensor);
+    writer_.attribute(group, "recipe", result.recipe);
+    writer_.attribute(group, "form", result.form);
+  }
+  void commit() { writer_.commit(); }
+
+ private:
+  FixtureWriter writer_;
+  bool inputs_written_ = false;
+};
+
+int run(const Options& options) {
+  const std::vector<CaseEntry> entries = expand_arguments(options.cases);
+  RunOptions how;
+  how.paths = options.paths;
+  how.equalities = !options.no_contracts;
+  how.max_flops = options.max_cost;
+  how.max_bytes = options.max_memory * 0x1p30;
+  how.tick = check_interrupt;
+  how.pairs = pairs_of(options.pairs);
+  for (const CaseEntry& entry : entries)
+    for (const std::string& path : options.paths) checked_variant(operator_of(entry.value), path);
+
+  std::unique_ptr<JsonLines> lines;
+  if (!options.output.empty()) lines = std::make_unique<JsonLines>(options.output);
+  std::unique_ptr<JsonLines> out;
+  if (options.json) out = std::make_unique<JsonLines>("-");
+  std::optional<Saver> saver;
+  if (!options.save.empty()) {
+    saver.emplace(options.save);
+    how.save = [&](const Result& result, const Tensors& inputs, const Tensors& outputs) {
+      saver->save(result, inputs, outputs);
+    };
+  }
+
+  const TableStyle style{colour_wanted(), entries.size() > 3 && !options.all};
+  Progress progress(static_cast<Index>(entries.size()), options.progress);
+  Tally tally;
+  for (const CaseEntry& entry : entries) {
+    check_interrupt();
+    progress.start(entry.value.canonical());
+    if (saver) saver->begin(entry, entries.size() == 1);
+    const CaseReport report = run_case(operator_of(entry.value), entry, how);
+    tally.add(report);
+    progress.finish(report.failed());
+    progress.clear();
+    for (const nlohmann::json& record : to_records(report)) {
+      if (lines) lines->write(record);
+      if (out) out->write(record);
+    }
+    if (!options.json) {
+      fmt::print("{}", render(report, style));
+      std::fflush(stdout);
+    }
+  }
+  if (saver) saver->commit();
+  if (!options.json) fmt::print("{}", render(tally, style));
+  return tally.any_failure() ? failed : tally.judged() == 0 ? nothing_judged : passed;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App* const verb = app.add_subcommand(
+      "run", "Run paths of cases against the oracle and check bitwise contracts");
+  verb->add_option("case", options->cases, "Case lines ('simple_gla T=63,64') and @files.cases")
+      ->required();
+  verb->add_option("--path", options->paths,
+                   "Variants to run, e.g. 'chunked[chunk=128]:single'; default: all paths")
+      ->take_all();
+  verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file");
+  verb->add_option("--save", options->save, "Write inputs and outputs to this HDF5 file");
+  verb->add_option("--pairs", options->pairs,
+                   "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
+      ->check(pairs_option);
+  verb->add_option("--max-cost", options->max_cost,
+                   "Flop of one path above which it is UNSUPPORTED")
+      ->check(CLI::PositiveNumber);
+  verb->add_option("--max-memory", options->max_memory,
+                   "GiB of tensors above which a case is UNSUPPORTED")
+      ->check(CLI::PositiveNumber);
+  verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
+  verb->add_flag("--details", options->all, "A table for each case, however many there are");
+  verb->add_flag("--json", options->json, "JSON Lines on standard output");
+  verb->add_flag("--progress", options->progress,
+                 "Progress on standard error even when it is no terminal");
+  verb->callback([options, &action] { action = [options] { return run(*options); }; });
+}
+
+}  // namespace groundstate::harness::cli

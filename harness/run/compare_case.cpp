@@ -1,0 +1,387 @@
+#include "harness/run/compare_case.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "harness/case/error.hpp"
+#include "harness/case/nearest.hpp"
+#include "harness/case/text.hpp"
+#include "harness/fixture/match.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/run/guarded.hpp"
+#include "harness/run/judge_case.hpp"
+#include "harness/run/outputs.hpp"
+#include "harness/run/sample.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+constexpr Index undeclared_chunk = 64;
+
+std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
+  std::vector<std::string> names;
+  for (const TensorSpec& spec : specs) names.push_back(spec.name);
+  return names;
+}
+
+const TensorSpec& known_spec(const std::vector<TensorSpec>& specs, const FixtureDataset& dataset) {
+  for (const TensorSpec& spec : specs)
+    if (spec.name == dataset.name) return spec;
+  const std::vector<std::string> names = names_of(specs);
+  throw UsageError(fmt::format("{}: no such tensor{} (accepted: {})", dataset.location,
+                               did_you_mean(shown(dataset.name), names), fmt::join(names, " ")));
+}
+
+Tensor shape_of(const TensorSpec& spec) {
+  return Tensor::borrow(spec.name, spec.type, spec.axes, nullptr, nullptr, spec.storage_order);
+}
+
+// The type whose values a dataset holds: an fp32 dataset may be marked as widened bf16 or fp16.
+ElementType meant_type(const FixtureDataset& dataset) {
+  const auto found = dataset.attributes.find("dtype");
+  if (found == dataset.attributes.end() || dataset.type != ElementType::float32)
+    return dataset.type;
+  const auto* const text = std::get_if<std::string>(&found->second);
+  if (text != nullptr && *text == "bfloat16") return ElementType::bfloat16;
+  if (text != nullptr && *text == "float16") return ElementType::float16;
+  throw UsageError(
+      fmt::format("{}: attribute dtype of an fp32 dataset must be \"bfloat16\" or \"float16\"",
+                  dataset.location));
+}
+
+// The dataset with the axes of its specification and its own extents.
+Tensor as_it_is(const FixtureDataset& dataset, const TensorSpec& spec) {
+  if (dataset.extents.size() != spec.axes.size()) {
+    std::vector<std::string_view> axes;
+    for (std::size_t i = 0; i < spec.axes.size(); ++i)
+      axes.push_back(spec.axes[spec.storage_order.empty() ? i : spec.storage_order[i]].name);
+    throw UsageError(fmt::format("{}: has {} dimensions; expected [{}]", dataset.location,
+                                 dataset.extents.size(), fmt::join(axes, ", ")));
+  }
+  std::vector<AxisExtent> axes = spec.axes;
+  for (std::size_t i = 0; i < axes.size(); ++i)
+    axes[spec.storage_order.empty() ? i : spec.storage_order[i]].extent = dataset.extents[i];
+  return Tensor::borrow(dataset.name, meant_type(dataset), std::move(axes), dataset.data,
+                        dataset.owner, spec.storage_order);
+}
+
+struct Given {
+  const Operator* op;
+  Case value;
+  Tensors inputs;
+};
+
+Case case_of(const FixtureCase& fixture, const CompareOptions& options) {
+  if (!fixture.case_text && !options.case_text)
+    throw UsageError(
+        fmt::format("{}: {} has no attribute `case`; give one with --case 'simple_gla'",
+                    options.file, fixture.group));
+  const Case c =
+      parse_case(options.case_text ? *options.case_text : *fixture.case_text, grammars());
+  if (fixture.case_text && options.case_text) {
+    const Case own = parse_case(*fixture.case_text, grammars());
+    if (!(own == c))
+      throw UsageError(fmt::format("{}: the file says case '{}', --case says '{}'", options.file,
+                                   own.canonical(), c.canonical()));
+  }
+  if (fixture.operator_name && *fixture.operator_name != c.operator_name())
+    throw UsageError(fmt::format("{}: attribute operator is '{}', the case is of '{}'",
+                                 options.file, shown(*fixture.operator_name), c.operator_name()));
+  return c;
+}
+
+Given inputs_of(const FixtureCase& fixture, const CompareOptions& options) {
+  const Case named = case_of(fixture, options);
+  const Operator& op = operator_of(named);
+  if (fixture.inputs.datasets.empty()) {
+    static_cast<void>(op.cost(named));
+    return {&op, named, generate(op.inputs(named))};
+  }
+  const std::vector<TensorSpec> every = op.inputs(op.with_every_input(named));
+  Tensors own;
+  for (const FixtureDataset& dataset : fixture.inputs.datasets)
+    own.push_back(as_it_is(dataset, known_spec(every, dataset)));
+  try {
+    const Case inferred = op.infer(named, own);
+    Tensors inputs;
+    const std::vector<TensorSpec> specs = op.inputs(inferred);
+    for (const FixtureDataset& dataset : fixture.inputs.datasets)
+      inputs.push_back(to_tensor(dataset, shape_of(known_spec(specs, dataset))));
+    op.validate(inferred, inputs);
+    return {&op, inferred, std::move(inputs)};
+  } catch (const UsageError& error) {
+    const std::string_view message = error.what();
+    if (message.starts_with(options.file)) throw;
+    throw UsageError(fmt::format("{}: {}", options.file, message));
+  }
+}
+
+// Counts what lies outside an input's domain; one warning a tensor.
+void check_domains(const Given& given, const CompareOptions& options) {
+  for (const TensorSpec& spec : given.op->inputs(given.value)) {
+    const Tensor* const tensor = find(given.inputs, spec.name);
+    if (tensor == nullptr || !spec.finite) continue;
+    Index count = 0, first = 0;
+    for_each_element(*tensor, [&](Index i, Index offset) {
+      if (!std::isfinite(tensor->load(offset)) && count++ == 0) first = i;
+    });
+    if (count == 0) continue;
+    std::string coordinate;
+    for (std::size_t k = spec.axes.size(); k-- > 0;) {
+      coordinate =
+          fmt::format(" {}={}{}", spec.axes[k].name, first % spec.axes[k].extent, coordinate);
+      first /= spec.axes[k].extent;
+    }
+    const std::string text = fmt::format(
+        "{}: inputs/{} has {} elements that are NaN or infinite, the first at{}; its domain is: {}",
+        options.file, spec.name, count, coordinate, spec.domain);
+    if (options.strict) throw UsageError(text);
+    if (options.warn) options.warn(text);
+  }
+}
+
+std::string default_recipe(const Case& c, const std::vector<TensorSpec>& outputs) {
+  static_cast<void>(c);
+  switch (outputs.front().type) {
+    case ElementType::float64:
+      return "exact";
+    case ElementType::float32:
+      return "single";
+    case ElementType::float16:
+      return "tensorcore-fp16";
+    default:
+      return "tensorcore-bf16";
+  }
+}
+
+std::string resolve_recipe(const std::string& name, const std::vector<TensorSpec>& outputs) {
+  if (name == "tensorcore")
+    return outputs.front().type == ElementType::float16 ? "tensorcore-fp16" : "tensorcore-bf16";
+  return recipe_units(name).name;
+}
+
+// What the judge needs of one path of a file.
+struct Submission {
+  std::string path;
+  Tensors outputs;
+  std::string recipe, form;
+  bool recipe_declared = false;
+  std::string note;
+};
+
+Submission read_submission(const Given& given, const FixtureOutput& output,
+                           const CompareOptions& options, std::vector<std::string>& missing) {
+  const std::vector<TensorSpec> specs = given.op->outputs(given.value);
+  Submission submission{output.path, {}, {}, {}, false, {}};
+  for (const FixtureDataset& dataset : output.tensors.datasets) {
+    const TensorSpec& spec = known_spec(specs, dataset);
+    if (!options.only.empty() &&
+        std::find(options.only.begin(), options.only.end(), dataset.name) == options.only.end())
+      continue;
+    Tensor tensor = to_tensor(dataset, shape_of(spec));
+    if (size_of(tensor.type()) > size_of(spec.type))
+      submission.note +=
+          fmt::format("{}{} is {}, not rounded to {}", submission.note.empty() ? "" : "; ",
+                      spec.name, name_of(tensor.type()), name_of(spec.type));
+    submission.outputs.push_back(std::move(tensor));
+  }
+  for (const TensorSpec& spec : specs)
+    if (find(submission.outputs, spec.name) == nullptr &&
+        (options.only.empty() ||
+         std::find(options.only.begin(), options.only.end(), spec.name) != options.only.end()))
+      missing.push_back(fmt::format("{} of path {}", spec.name, shown(output.path)));
+  const std::optional<std::string> recipe = options.recipe ? options.recipe : output.recipe;
+  submission.recipe_declared = recipe.has_value();
+  submission.recipe = recipe ? resolve_recipe(*recipe, specs) : default_recipe(given.value, specs);
+  submission.form = options.form ? *options.form : output.form.value_or("");
+  return submission;
+}
+
+Candidate candidate_of(const Given& given, const Submission& submission, const std::string& recipe,
+                       bool emulate) {
+  const Operator& op = *given.op;
+  Candidate candidate;
+  candidate.label = submission.path;
+  candidate.outputs = &submission.outputs;
+  for (const TensorSpec& spec : op.outputs(given.value)) candidate.types.push_back(spec.type);
+  candidate.declaration = {recipe_units(recipe), !submission.form.empty()};
+  const auto variant = [&](std::string_view path) {
+    return checked_variant(
+        op, recipe == "exact" ? std::string(path) : fmt::format("{}:{}", path, recipe));
+  };
+  if (!submission.form.empty()) {
+    const PathVariant form = variant(submission.form);
+    const Path* const path = find_path(op, form.path);
+    if (std::find(path->keys.begin(), path->keys.end(), "chunk") != path->keys.end())
+      candidate.chunk = form.integer("chunk", op.path_keys());
+    if (emulate) candidate.emulations = {form};
+  } else {
+    candidate.chunk = undeclared_chunk;
+    // The first path of an operator is its recurrence; every operator has an exact and a single
+    // one.
+    const Path& recurrent = op.paths().front();
+    if (emulate) {
+      candidate.emulations.push_back(
+          checked_variant(op, recipe == "exact" ? recurrent.name : recurrent.name + ":single"));
+      for (const Path& path : op.paths())
+        if (path.name == "chunked" && recipe_exists(op, {path.name, {}, recipe}))
+          candidate.emulations.push_back(variant(path.name));
+    }
+  }
+  const RecipeUnits& units = candidate.declaration.recipe;
+  if (units.chunk_gate && candidate.chunk > 0) candidate.gate_interval = candidate.chunk;
+  if (units.carry_interval == CarryInterval::chunk && candidate.chunk > 0)
+    candidate.carry_interval = candidate.chunk;
+  return candidate;
+}
+
+// Recipes that are stricter than the given one, from strict to loose.
+std::vector<std::string> stricter(const std::string& recipe) {
+  std::vector<std::string> result;
+  for (const std::string name : {"exact", "single", "tf32", "tensorcore-fp16", "tensorcore-bf16"}) {
+    if (name == recipe) return result;
+    result.push_back(name);
+  }
+  return {};
+}
+
+std::vector<Agreement> agreements(const Given& given, const Submission& submission,
+                                  const Tensors& others) {
+  std::vector<Agreement> result;
+  for (const Tensor& tensor : submission.outputs) {
+    const Tensor* const other = find(others, tensor.name());
+    if (other == nullptr) continue;
+    Agreement own{submission.path, tensor.name(), 0, 0, tensor.elements(), 0, {}};
+    std::vector<Index> offsets;
+    for_each_element(*other, [&](Index, Index offset) { offsets.push_back(offset); });
+    long double difference = 0, norm = 0;
+    for_each_element(tensor, [&](Index i, Index offset) {
+      const double a = tensor.load(offset), b = other->load(offsets[static_cast<std::size_t>(i)]);
+      norm += static_cast<long double>(b) * b;
+      if (a == b || (std::isnan(a) && std::isnan(b))) return;
+      ++own.different;
+      difference += static_cast<long double>(a - b) * (a - b);
+      own.largest = std::isnan(a - b) ? std::numeric_limits<double>::infinity()
+                                      : std::max(own.largest, std::abs(a - b));
+    });
+    own.relative_norm =
+        static_cast<double>(norm > 0 ? std::sqrt(difference / norm) : std::sqrt(difference));
+    if (tensor.type() == other->type())
+      own.first_difference = first_difference(tensor, *other);
+    else if (own.different > 0)
+      own.first_difference = fmt::format("{} is {} here and {} there", tensor.name(),
+                                         name_of(tensor.type()), name_of(other->type()));
+    result.push_back(std::move(own));
+  }
+  static_cast<void>(given);
+  return result;
+}
+
+}  // namespace
+
+Comparison compare_case(const FixtureCase& fixture, const CompareOptions& options) {
+  const Given given = inputs_of(fixture, options);
+  const Operator& op = *given.op;
+  check_domains(given, options);
+  Comparison comparison;
+  CaseReport& report = comparison.report;
+  report.case_text = given.value.canonical();
+  report.id = given.value.id();
+  report.operator_name = given.value.operator_name();
+  const std::vector<std::string> names = names_of(op.outputs(given.value));
+  for (const std::string& name : options.only)
+    if (std::find(names.begin(), names.end(), name) == names.end())
+      throw UsageError(fmt::format("--only {}: no such output{} (accepted: {})", name,
+                                   did_you_mean(name, names), fmt::join(names, " ")));
+
+  std::vector<Submission> submissions;
+  for (const FixtureOutput& output : fixture.outputs) {
+    Submission submission = read_submission(given, output, options, comparison.missing);
+    if (!submission.outputs.empty()) submissions.push_back(std::move(submission));
+  }
+  if (submissions.empty()) return comparison;
+
+  // The declared (or default) recipe decides; stricter ones are tried where none was declared.
+  std::vector<Candidate> candidates;
+  std::vector<std::size_t> main;
+  for (const Submission& submission : submissions) {
+    main.push_back(candidates.size());
+    candidates.push_back(candidate_of(given, submission, submission.recipe, true));
+    if (submission.recipe_declared) continue;
+    for (const std::string& recipe : stricter(submission.recipe)) {
+      Submission formless = submission;
+      formless.form.clear();
+      Candidate candidate = candidate_of(given, formless, recipe, false);
+      candidate.outputs = &submission.outputs;
+      candidates.push_back(std::move(candidate));
+    }
+  }
+  const std::vector<Pair> pairs = op.pairs(given.value, given.inputs);
+  const double work = op.cost(given.value).flops * oracle_runs(wanted_fields(candidates));
+  const Index count = options.pairs             ? *options.pairs
+                      : work > automatic_budget ? sampled_pairs
+                                                : static_cast<Index>(pairs.size());
+  const std::vector<bool> sampled =
+      sample_pairs(pairs, count, static_cast<std::uint64_t>(given.value.integer("seed")));
+  const CaseJudgement judgement =
+      judge_case(op, given.value, given.inputs, pairs, sampled, candidates, [&](Index) {
+        if (options.tick) options.tick();
+      });
+  report.mistrusted = judgement.mistrusted;
+  report.pairs = judgement.pairs;
+  report.sampled = judgement.sampled;
+
+  for (std::size_t s = 0; s < submissions.size(); ++s) {
+    const Submission& submission = submissions[s];
+    Result result;
+    result.path = submission.path;
+    result.recipe = submission.recipe;
+    result.form = submission.form;
+    result.device = "file";
+    result.note = submission.note;
+    result.verdict = judgement.paths[main[s]];
+    result.status = report.mistrusted && result.verdict.status == Status::passed
+                        ? Status::mistrusted
+                        : result.verdict.status;
+    result.reproducer = fmt::format(
+        "groundstate compare {}{}{}{}{}", options.file,
+        options.case_text ? fmt::format(" --case '{}'", *options.case_text) : "",
+        options.recipe ? " --recipe " + *options.recipe : "",
+        options.form ? fmt::format(" --form '{}'", *options.form) : "",
+        options.only.empty() ? "" : fmt::format(" --only {}", fmt::join(options.only, ",")));
+    const std::size_t end = s + 1 < submissions.size() ? main[s + 1] : candidates.size();
+    for (std::size_t k = main[s] + 1; k < end; ++k)
+      if (judgement.paths[k].status == Status::passed) {
+        comparison.remarks.push_back(fmt::format("{}: also within the stricter recipe {}",
+                                                 submission.path,
+                                                 candidates[k].declaration.recipe.name));
+        break;
+      }
+    report.results.push_back(std::move(result));
+    if (options.against_path) {
+      const PathVariant variant = checked_variant(op, *options.against_path);
+      GuardedTensors outputs(stored_outputs(op, given.value, variant));
+      op.run(given.value, variant, given.inputs, outputs.tensors());
+      for (Agreement& own : agreements(given, submission, outputs.tensors()))
+        comparison.agreements.push_back(std::move(own));
+    }
+    if (options.against_file) {
+      for (const FixtureOutput& other : options.against_file->outputs) {
+        if (other.path != submission.path && options.against_file->outputs.size() > 1) continue;
+        std::vector<std::string> ignored;
+        const Submission theirs = read_submission(given, other, options, ignored);
+        for (Agreement& own : agreements(given, submission, theirs.outputs))
+          comparison.agreements.push_back(std::move(own));
+      }
+    }
+  }
+  if (options.bitwise)
+    for (const Agreement& own : comparison.agreements)
+      report.equalities.push_back(
+          {fmt::format("{} {}", own.path, own.tensor), "--bitwise", own.first_difference});
+  return comparison;
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,288 @@
+#include "harness/run/equality.hpp"
+
+#include <fmt/format.h>
+#include <malloc.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <set>
+
+#include "harness/run/guarded.hpp"
+#include "harness/run/outputs.hpp"
+#include "reference/core/parallel.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+// Fills every fresh allocation of the process with a byte that makes huge finite numbers, while it
+// lives: a workspace that is read before it is written then changes the result.
+class PoisonedHeap {
+ public:
+  PoisonedHeap() { mallopt(M_PERTURB, 0x80); }  // allocations are filled with the complement, 0x7f
+  ~PoisonedHeap() { mallopt(M_PERTURB, 0); }
+  PoisonedHeap(const PoisonedHeap&) = delete;
+  PoisonedHeap& operator=(const PoisonedHeap&) = delete;
+};
+
+class Threads {
+ public:
+  explicit Threads(int count) : before_(threads()) { set_threads(count); }
+  ~Threads() { set_threads(before_); }
+  Threads(const Threads&) = delete;
+  Threads& operator=(const Threads&) = delete;
+
+ private:
+  int before_;
+};
+
+Tensors cut(const Tensors& tensors, std::string_view axis, Index begin, Index extent) {
+  Tensors result;
+  for (const Tensor& tensor : tensors)
+    result.push_back(tensor.has_axis(axis) ? tensor.slice(axis, begin, extent) : tensor);
+  return result;
+}
+
+Tensors without(Tensors tensors, std::string_view name) {
+  std::erase_if(tensors, [&](const Tensor& tensor) { return tensor.name() == name; });
+  return tensors;
+}
+
+class Equalities {
+ public:
+  Equalities(const Operator& op, const Case& c, const Tensors& inputs)
+      : op_(op), case_(c), inputs_(inputs) {}
+
+  void variants(const std::vector<PathVariant>& given) {
+    for (const EqualVariants& equal : op_.equal_variants()) {
+      const PathVariant left = parse(equal.left), right = parse(equal.right);
+      const auto has_path = [&](const PathVariant& wanted) {
+        return std::any_of(given.begin(), given.end(),
+                           [&](const PathVariant& v) { return v.path == wanted.path; });
+      };
+      if (!has_path(left) || !has_path(right)) continue;
+      std::set<std::string> recipes;
+      for (const PathVariant& v : given) recipes.insert(v.recipe);
+      for (const std::string& recipe : recipes) {
+        PathVariant a = left, b = right;
+        a.recipe = b.recipe = recipe;
+        if (!takes(a) || !takes(b)) continue;
+        record(fmt::format("{} = {}", text(a), text(b)), equal.reason, outputs(a, inputs_),
+               outputs(b, inputs_));
+      }
+    }
+  }
+
+  void transforms(const PathVariant& v) {
+    const Tensors whole = outputs(v, inputs_);
+    const auto add = [&](std::string_view what, std::string_view reason, const Tensors& left,
+                         const Tensors& right) {
+      record(fmt::format("{}: {}", text(v), what), std::string(reason), left, right);
+    };
+    add("rerun", "no path depends on anything but its inputs", whole, outputs(v, inputs_));
+    for (const int count : {1, 2, 3, 7}) {
+      const Threads set(count);
+      add(fmt::format("{} threads", count), "threads share nothing", whole, outputs(v, inputs_));
+    }
+    {
+      const PoisonedHeap heap;
+      GuardedTensors zeroed(stored_outputs(op_, case_, v), 0);
+      op_.run(case_, v, inputs_, zeroed.tensors());
+      add("poison", "nothing is read before it is written", whole, zeroed.tensors());
+    }
+    alone(v, whole);
+    resume(v, whole);
+    layout(v, whole);
+  }
+
+  std::vector<EqualityResult> results;
+
+ private:
+  PathVariant parse(const std::string& s) const { return parse_path_variant(s, op_.path_keys()); }
+  std::string text(const PathVariant& v) const { return v.text(op_.path_keys()); }
+  bool takes(const PathVariant& v) const {
+    return recipe_exists(op_, v) && !op_.unsupported(case_, v);
+  }
+
+  // Runs on the given inputs; the outputs have the shapes that follow from them.
+  Tensors outputs(const PathVariant& v, const Tensors& inputs) const {
+    const Case own = shape_case(inputs);
+    GuardedTensors result(stored_outputs(op_, own, v));
+    op_.run(case_, v, inputs, result.tensors());
+    return result.tensors();
+  }
+
+  // The case with the shape of these inputs (slices of the original ones).
+  Case shape_case(const Tensors& inputs) const {
+    Case bare(case_.grammar());
+    for (const char* const key :
+         {"scale", "reverse", "state_layout", "dtype", "gate_dtype", "state_dtype"})
+      if (declares(key) && case_.is_explicit(key) &&
+          !(std::string_view(key) == "state_dtype" && carries_other_type(inputs)))
+        bare = bare.with(key, case_.get(key));
+    return op_.infer(bare, inputs);
+  }
+  // A resumed exact path carries fp64 whatever the case's state type is.
+  bool carries_other_type(const Tensors& inputs) const {
+    for (const Operator::CarriedState& state : op_.carried_states()) {
+      const Tensor *const own = find(inputs, state.input), *const given =
+                                                               find(inputs_, state.input);
+      if (own != nullptr && (given == nullptr || own->type() != given->type())) return true;
+    }
+    return false;
+  }
+  bool declares(std::string_view key) const {
+    const auto& keys = case_.grammar().keys;
+    return std::any_of(keys.begin(), keys.end(),
+                       [&](const harness::Key& k) { return k.name == key; });
+  }
+
+  void record(std::string name, std::string reason, const Tensors& left, const Tensors& right) {
+    std::optional<std::string> violation;
+    for (const Tensor& tensor : left) {
+      const Tensor* const other = find(right, tensor.name());
+      if (!violation && other != nullptr) violation = first_difference(tensor, *other);
+    }
+    results.push_back({std::move(name), std::move(reason), std::move(violation)});
+  }
+
+  Index extent(std::string_view axis) const {
+    for (const Tensor& tensor : inputs_)
+      if (tensor.has_axis(axis)) return tensor.extent(axis);
+    return 0;
+  }
+
+  void alone(const PathVariant& v, const Tensors& whole) {
+    const auto part = [&](std::string_view what, const Tensors& own, const Tensors& expected) {
+      record(fmt::format("{}: {}", text(v), what), "independent problems share nothing", expected,
+             outputs(v, own));
+    };
+    const Tensor* const offsets = find(inputs_, "cu_seqlens");
+    if (const Index batch = extent(Batch::name); batch > 1)
+      part("batch alone",
+           cut(cut(inputs_, Batch::name, batch - 1, 1), Sequence::name, batch - 1, 1),
+           cut(cut(whole, Batch::name, batch - 1, 1), Sequence::name, batch - 1, 1));
+    if (const Index heads = extent(Head::name); heads > 1) {
+      const Index group = std::max<Index>(extent(ValueHead::name) / heads, 1);
+      const auto last = [&](const Tensors& x) {
+        return cut(cut(x, Head::name, heads - 1, 1), ValueHead::name, (heads - 1) * group, group);
+      };
+      part("head alone", last(inputs_), last(whole));
+    }
+    if (offsets == nullptr) return;
+    const Index sequences = offsets->elements() - 1;
+    for (Index n = 0; n < std::min<Index>(sequences, 4); ++n) {
+      const auto at = [&](Index i) { return static_cast<Index>(offsets->load(i)); };
+      const auto own = [&](const Tensors& x) {
+        return cut(cut(without(x, "cu_seqlens"), Time::name, at(n), at(n + 1) - at(n)),
+                   Sequence::name, n, 1);
+      };
+      part(fmt::format("sequence {} alone", n), own(inputs_), own(whole));
+    }
+  }
+
+  void resume(const PathVariant& v, const Tensors& whole) {
+    const Index interval = op_.resume_interval(v), time = extent(Time::name);
+    if (interval == 0 || op_.carried_states().empty() || find(inputs_, "cu_seqlens") != nullptr)
+      return;
+    const Index turn = time / 2 / interval * interval;
+    if (turn == 0) return;
+    for (const Operator::CarriedState& state : op_.carried_states())
+      if (size_of(find(whole, state.output)->type()) < 4)
+        return;  // a 16-bit state is rounded on the way
+    const bool reverse = declares("reverse") && case_.get("reverse") == "yes";
+    const Index first_begin = reverse ? time - turn : 0, rest_begin = reverse ? 0 : turn;
+    const Tensors before = outputs(v, cut(inputs_, Time::name, first_begin, turn));
+    Tensors rest = cut(inputs_, Time::name, rest_begin, time - turn);
+    for (const Operator::CarriedState& state : op_.carried_states()) {
+      const Tensor* const carried = find(before, state.output);
+      rest = without(rest, state.input);
+      rest.push_back(Tensor::borrow(state.input, carried->type(), carried->axes(),
+                                    const_cast<void*>(carried->data()),
+                                    std::make_shared<Tensor>(*carried), carried->storage_order()));
+    }
+    const Tensors after = outputs(v, rest);
+    std::string_view reason = "a state carried in full precision is the same state";
+    Tensors expected = cut(whole, Time::name, rest_begin, time - turn);
+    record(fmt::format("{}: resumed after {} tokens", text(v), turn), std::string(reason), expected,
+           after);
+    expected = cut(whole, Time::name, first_begin, turn);
+    for (const Operator::CarriedState& state : op_.carried_states())
+      expected = without(expected, state.output);
+    record(fmt::format("{}: first {} tokens", text(v), turn),
+           "what comes later changes nothing earlier", expected, before);
+  }
+
+  void layout(const PathVariant& v, const Tensors& whole) {
+    if (!declares("state_layout")) return;
+    const Case other = case_.with("state_layout", case_.get("state_layout") == "kv" ? "vk" : "kv");
+    Tensors turned;
+    for (const Tensor& tensor : inputs_) {
+      const auto specs = op_.inputs(other);
+      const auto spec = std::find_if(specs.begin(), specs.end(),
+                                     [&](const TensorSpec& s) { return s.name == tensor.name(); });
+      if (spec == specs.end() || spec->storage_order == tensor.storage_order() ||
+          tensor.axes().size() != 4 || !tensor.has_axis(Sequence::name)) {
+        turned.push_back(tensor);
+        continue;
+      }
+      Tensor copy = Tensor::allocate(tensor.name(), tensor.type(), tensor.axes(), {0, 1, 3, 2});
+      if (case_.get("state_layout") == "vk")
+        copy = Tensor::allocate(tensor.name(), tensor.type(), tensor.axes());
+      std::vector<Index> offsets;
+      for_each_element(tensor, [&](Index, Index offset) { offsets.push_back(offset); });
+      for_each_element(copy, [&](Index i, Index offset) {
+        copy.store(offset, tensor.load(offsets[static_cast<std::size_t>(i)]));
+      });
+      turned.push_back(copy);
+    }
+    GuardedTensors result(stored_outputs(op_, other, v));
+    op_.run(other, v, turned, result.tensors());
+    record(fmt::format("{}: other state layout", text(v)), "only the storage differs", whole,
+           result.tensors());
+  }
+
+  const Operator& op_;
+  const Case& case_;
+  const Tensors& inputs_;
+};
+
+}  // namespace
+
+std::optional<std::string> first_difference(const Tensor& left, const Tensor& right) {
+  std::vector<Index> offsets;
+  offsets.reserve(static_cast<std::size_t>(left.elements()));
+  for_each_element(left, [&](Index, Index offset) { offsets.push_back(offset); });
+  std::optional<std::string> difference;
+  const std::size_t size = size_of(left.type());
+  for_each_element(right, [&](Index i, Index offset) {
+    if (difference) return;
+    const auto* const a = static_cast<const unsigned char*>(left.data()) +
+                          static_cast<std::size_t>(offsets[static_cast<std::size_t>(i)]) * size;
+    const auto* const b =
+        static_cast<const unsigned char*>(right.data()) + static_cast<std::size_t>(offset) * size;
+    if (std::memcmp(a, b, size) == 0) return;
+    std::string coordinate;
+    Index rest = i;
+    for (std::size_t k = left.axes().size(); k-- > 0;) {
+      coordinate =
+          fmt::format(" {}={}{}", left.axes()[k].name, rest % left.axes()[k].extent, coordinate);
+      rest /= left.axes()[k].extent;
+    }
+    difference = fmt::format("{}{}: {:a} ({:.9g}) against {:a} ({:.9g})", left.name(), coordinate,
+                             load_element(left.type(), a, 0), load_element(left.type(), a, 0),
+                             load_element(right.type(), b, 0), load_element(right.type(), b, 0));
+  });
+  return difference;
+}
+
+std::vector<EqualityResult> check_equalities(const Operator& op, const Case& c,
+                                             const Tensors& inputs,
+                                             const std::vector<PathVariant>& variants) {
+  Equalities equalities(op, c, inputs);
+  equalities.variants(variants);
+  for (const PathVariant& v : variants) equalities.transforms(v);
+  return std::move(equalities.results);
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,38 @@
+// Bitwise contracts: what must agree in every bit, run on the case at hand.
+//
+//   variants       two variants that the operator declares equal (num_steps, tiles, one pass or
+//   two, ...) rerun          the same call again threads        one thread against all, and against
+//   2, 3 and 7 poison         outputs filled with another pattern, and every fresh allocation with
+//   huge numbers batch alone    the last batch element by itself head alone     the last head (with
+//   its group of value heads) by itself packed alone   each of up to four sequences of a packed
+//   case by itself resume         time cut where the path may be cut, the final state fed back as
+//   the initial one state layout   states stored [key, value] against [value, key]
+//
+// A violation names the first byte that differs, its coordinate and both values.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "harness/operators/operator.hpp"
+
+namespace groundstate::harness {
+
+struct EqualityResult {
+  std::string name;    // "fused[num_steps=1] = fused[num_steps=2]", "chunked: rerun"
+  std::string reason;  // why they must agree
+  std::optional<std::string> violation;  // absent: equal
+};
+
+// The contracts among these variants (an operator's pair is run when both of its paths are among
+// the paths of `variants`). Cases that a contract says nothing about (one batch element, ...) give
+// no entry.
+std::vector<EqualityResult> check_equalities(const Operator& op, const Case& c,
+                                             const Tensors& inputs,
+                                             const std::vector<PathVariant>& variants);
+
+// First difference of two tensors of one shape, or nothing.
+std::optional<std::string> first_difference(const Tensor& left, const Tensor& right);
+
+}  // namespace groundstate::harness

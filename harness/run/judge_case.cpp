@@ -1,0 +1,182 @@
+#include "harness/run/judge_case.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "reference/core/parallel.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+// The emulation that is farther from the oracle, element by element, as it would be stored.
+Matrix<double> farthest(const std::vector<PairOutputs>& emulations, std::size_t output,
+                        const Matrix<double>& oracle, ElementType type) {
+  Matrix<double> result = emulations.front()[output];
+  for (std::size_t e = 1; e < emulations.size(); ++e) {
+    const Matrix<double>& other = emulations[e][output];
+    for (Index i = 0; i < result.size(); ++i)
+      if (std::abs(other.data()[i] - oracle.data()[i]) >
+          std::abs(result.data()[i] - oracle.data()[i]))
+        result.data()[i] = other.data()[i];
+  }
+  return result.unaryExpr([type](double x) { return round_to_type(type, x); });
+}
+
+// Where a pair's matrix lies in a tensor: rows are time or key, columns value, the rest is fixed.
+struct PairSlice {
+  Index rows = 1, columns = 1, row_stride = 0, column_stride = 0, start = 0;
+  PairSlice(const Tensor& tensor, const Pair& pair) {
+    for (const AxisExtent& axis : tensor.axes()) {
+      if (axis.name == Batch::name) start += pair.batch * axis.stride;
+      if (axis.name == Sequence::name) start += pair.sequence * axis.stride;
+      if (axis.name == Head::name || axis.name == ValueHead::name)
+        start += pair.value_head * axis.stride;
+      if (axis.name == Time::name) {
+        rows = pair.length;
+        row_stride = axis.stride;
+        start += pair.begin * axis.stride;
+      }
+      if (axis.name == groundstate::Key::name) {
+        rows = axis.extent;
+        row_stride = axis.stride;
+      }
+      if (axis.name == Value::name) {
+        columns = axis.extent;
+        column_stride = axis.stride;
+      }
+    }
+  }
+  Index offset(Index row, Index column) const {
+    return start + row * row_stride + column * column_stride;
+  }
+};
+
+struct Measured {
+  PairScale scale;
+  std::vector<std::vector<PairOutputs>> emulations;  // [candidate][emulation]
+};
+
+TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool packed) {
+  TensorAxes axes;
+  axes.rows_are_time = false;
+  axes.sequence = packed ? std::string(Sequence::letter) : std::string(Batch::letter);
+  axes.row = std::string(groundstate::Key::letter);
+  for (const AxisExtent& axis : spec.axes)
+    if (axis.name == Time::name) {
+      axes.rows_are_time = true;
+      axes.row = std::string(Time::letter);
+    }
+  axes.chunk = candidate.chunk;
+  return axes;
+}
+
+}  // namespace
+
+Matrix<double> gather_output(const Tensor& tensor, const Pair& pair) {
+  const PairSlice at(tensor, pair);
+  Matrix<double> result(at.rows, at.columns);
+  for (Index i = 0; i < at.rows; ++i)
+    for (Index j = 0; j < at.columns; ++j) result(i, j) = tensor.load(at.offset(i, j));
+  return result;
+}
+
+void scatter_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor) {
+  const PairSlice at(tensor, pair);
+  for (Index i = 0; i < at.rows; ++i)
+    for (Index j = 0; j < at.columns; ++j) tensor.store(at.offset(i, j), matrix(i, j));
+}
+
+WantedFields wanted_fields(const std::vector<Candidate>& candidates) {
+  WantedFields wanted;
+  for (const Candidate& candidate : candidates) {
+    wanted.carry_intervals.insert(candidate.carry_interval);
+    wanted.gate_intervals.insert(candidate.gate_interval);
+    wanted.open = wanted.open || candidate.declaration.recipe.underflow_floor;
+  }
+  return wanted;
+}
+
+CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& inputs,
+                         const std::vector<Pair>& pairs, const std::vector<bool>& sampled,
+                         const std::vector<Candidate>& candidates,
+                         const std::function<void(Index)>& between) {
+  const std::vector<TensorSpec> specs = op.outputs(c);
+  const WantedFields wanted = wanted_fields(candidates);
+  const bool packed = find(inputs, "cu_seqlens") != nullptr;
+
+  std::vector<std::vector<TensorJudge>> judges;  // [candidate][output]
+  for (const Candidate& candidate : candidates) {
+    std::vector<TensorJudge>& own = judges.emplace_back();
+    for (std::size_t i = 0; i < specs.size(); ++i)
+      own.emplace_back(TensorInfo{specs[i].name, candidate.types[i], Family::diagonal,
+                                  axes_of(specs[i], candidate, packed), false},
+                       candidate.declaration);
+  }
+
+  std::vector<OracleContent> content(specs.size());
+  const auto count = static_cast<Index>(pairs.size());
+  const Index batch = std::max<Index>(threads(), 1);
+  for (Index begin = 0; begin < count; begin += batch) {
+    const Index size = std::min(batch, count - begin);
+    std::vector<Measured> measured(static_cast<std::size_t>(size));
+    parallel_for(size, [&](Index i) {
+      const auto number = static_cast<std::size_t>(begin + i);
+      Measured& own = measured[static_cast<std::size_t>(i)];
+      own.scale = measure_scale(op, c, inputs, pairs[number], wanted, sampled[number]);
+      for (const Candidate& candidate : candidates) {
+        std::vector<PairOutputs>& emulations = own.emulations.emplace_back();
+        for (const PathVariant& variant : candidate.emulations)
+          emulations.push_back(op.emulate(c, variant, inputs, pairs[number]));
+      }
+    });
+    for (Index i = 0; i < size; ++i) {
+      const Pair& pair = pairs[static_cast<std::size_t>(begin + i)];
+      const Measured& own = measured[static_cast<std::size_t>(i)];
+      for (std::size_t output = 0; output < specs.size(); ++output) {
+        const Matrix<double>& oracle = own.scale.oracle[output];
+        Matrix<bool> zero;
+        const bool is_zero = op.zero_by_definition(c, specs[output].name, pair);
+        if (is_zero) zero = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
+        content[output].add(oracle, is_zero ? &zero : nullptr);
+        for (std::size_t k = 0; k < candidates.size(); ++k) {
+          const Candidate& candidate = candidates[k];
+          const Tensor* const tensor = find(*candidate.outputs, specs[output].name);
+          if (tensor == nullptr) continue;
+          const Matrix<double> got = gather_output(*tensor, pair);
+          const bool scaled = own.scale.sampled();
+          const ScaleFields fields =
+              scaled ? own.scale.fields(output, candidate.carry_interval, candidate.gate_interval,
+                                        candidate.declaration.recipe.underflow_floor)
+                     : ScaleFields{};
+          const Matrix<double> emulation =
+              own.emulations[k].empty()
+                  ? Matrix<double>()
+                  : farthest(own.emulations[k], output, oracle, candidate.types[output]);
+          judges[k][output].add({{pair.sequence, pair.value_head},
+                                 got,
+                                 oracle,
+                                 scaled ? &fields : nullptr,
+                                 nullptr,
+                                 is_zero ? &zero : nullptr,
+                                 own.emulations[k].empty() ? nullptr : &emulation});
+        }
+      }
+    }
+    if (between) between(begin + size);
+  }
+
+  CaseJudgement result;
+  result.mistrusted = is_mistrusted(content);
+  result.pairs = count;
+  result.sampled = std::count(sampled.begin(), sampled.end(), true);
+  for (std::size_t k = 0; k < candidates.size(); ++k) {
+    std::vector<TensorVerdict> tensors;
+    for (std::size_t i = 0; i < specs.size(); ++i)
+      if (find(*candidates[k].outputs, specs[i].name) != nullptr)
+        tensors.push_back(judges[k][i].finish());
+    result.paths.push_back(combine(std::move(tensors)));
+  }
+  return result;
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,49 @@
+// Judges the outputs of any number of paths of one case, pair by pair.
+//
+// Oracle and sensitivities of a pair are computed once, all candidates are judged against them, and
+// they are dropped: memory is the outputs, the scaled errors of the judged elements, and a few
+// pairs. Pairs are measured in parallel and judged in their order, so a verdict has the same bits
+// for any number of threads.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "harness/judge/verdict.hpp"
+#include "harness/operators/operator.hpp"
+#include "harness/run/scale.hpp"
+
+namespace groundstate::harness {
+
+// Outputs to be judged, from one of our paths or from somebody else's file.
+struct Candidate {
+  std::string label;
+  const Tensors* outputs = nullptr;  // absent tensors are not judged
+  std::vector<ElementType> types;    // declared type of each output of the operator
+  PathDeclaration declaration;
+  Index chunk = 0;  // of its form, for "where"; 0: none
+  Index carry_interval = 1, gate_interval = 1;
+  // Emulations of the same path; of several the one that is farther off counts, element by element.
+  std::vector<PathVariant> emulations;
+};
+
+struct CaseJudgement {
+  std::vector<PathVerdict> paths;  // one per candidate
+  bool mistrusted = false;
+  Index pairs = 0, sampled = 0;
+};
+
+// `between` is called after each batch of pairs with the number done; it may throw to stop.
+CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& inputs,
+                         const std::vector<Pair>& pairs, const std::vector<bool>& sampled,
+                         const std::vector<Candidate>& candidates,
+                         const std::function<void(Index)>& between = {});
+
+WantedFields wanted_fields(const std::vector<Candidate>& candidates);
+
+// The part of an output tensor that belongs to a pair, as the matrix of PairOutputs; and back.
+Matrix<double> gather_output(const Tensor& tensor, const Pair& pair);
+void scatter_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor);
+
+}  // namespace groundstate::harness

@@ -1,0 +1,48 @@
+#include "harness/run/outputs.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "harness/case/error.hpp"
+#include "harness/case/nearest.hpp"
+
+namespace groundstate::harness {
+
+const Path* find_path(const Operator& op, std::string_view name) {
+  const auto paths = op.paths();
+  const auto found =
+      std::find_if(paths.begin(), paths.end(), [&](const Path& path) { return path.name == name; });
+  return found == paths.end() ? nullptr : &*found;
+}
+
+bool recipe_exists(const Operator& op, const PathVariant& v) {
+  const Path* const path = find_path(op, v.path);
+  if (path == nullptr) return false;
+  const std::string recipe = is_exact(v) ? "exact" : v.recipe;
+  return std::find(path->recipes.begin(), path->recipes.end(), recipe) != path->recipes.end();
+}
+
+PathVariant checked_variant(const Operator& op, std::string_view text) {
+  PathVariant v = parse_path_variant(text, op.path_keys());
+  const Path* const path = find_path(op, v.path);
+  if (path == nullptr) {
+    std::vector<std::string> names;
+    for (const Path& known : op.paths()) names.push_back(known.name);
+    throw UsageError(fmt::format("{} has no path {}{} (accepted: {})", op.grammar().operator_name,
+                                 v.path, did_you_mean(v.path, names), fmt::join(names, " ")));
+  }
+  for (const auto& [key, value] : v.keys)
+    if (std::find(path->keys.begin(), path->keys.end(), key) == path->keys.end())
+      throw UsageError(
+          fmt::format("path {} takes no key {} (accepted: {})", path->name, key,
+                      path->keys.empty() ? "none" : fmt::format("{}", fmt::join(path->keys, " "))));
+  if (v.recipe == "exact") v.recipe.clear();
+  if (!recipe_exists(op, v))
+    throw UsageError(fmt::format("path {} has no recipe {}{} (accepted: {})", path->name, v.recipe,
+                                 did_you_mean(v.recipe, path->recipes),
+                                 fmt::join(path->recipes, " ")));
+  return v;
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,29 @@
+// In which types a path's outputs are stored: an exact path keeps fp64, any other the types of the
+// case.
+#pragma once
+
+#include <vector>
+
+#include "harness/generate/tensor_spec.hpp"
+#include "harness/operators/operator.hpp"
+
+namespace groundstate::harness {
+
+inline bool is_exact(const PathVariant& v) { return v.recipe.empty() || v.recipe == "exact"; }
+
+inline std::vector<TensorSpec> stored_outputs(const Operator& op, const Case& c,
+                                              const PathVariant& v) {
+  std::vector<TensorSpec> specs = op.outputs(c);
+  if (is_exact(v))
+    for (TensorSpec& spec : specs) spec.type = ElementType::float64;
+  return specs;
+}
+
+// The path of that name; nullptr when the operator has none.
+const Path* find_path(const Operator& op, std::string_view name);
+// The path exists and has this recipe.
+bool recipe_exists(const Operator& op, const PathVariant& v);
+// Throws UsageError naming the path or recipe, what there is, and the nearest name.
+PathVariant checked_variant(const Operator& op, std::string_view text);
+
+}  // namespace groundstate::harness

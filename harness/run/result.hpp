@@ -1,0 +1,49 @@
+// One result = one (case, path): status, verdict, reproducer; and its line of the JSON record.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "harness/case/case_file.hpp"
+#include "harness/judge/verdict.hpp"
+#include "harness/run/equality.hpp"
+
+namespace groundstate::harness {
+
+struct Result {
+  std::string path;    // canonical text of the variant, or the name given in a file
+  std::string recipe;  // the one it was judged by
+  std::string form;    // declared form, empty if none
+  std::string device = "cpu";
+  Status status = Status::passed;
+  double seconds = 0;
+  PathVerdict verdict;
+  std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
+  std::string reproducer;
+};
+
+// What came of one case.
+struct CaseReport {
+  std::string case_text, id, operator_name, reason;  // reason: of the .cases line, if any
+  std::vector<Result> results;
+  std::vector<EqualityResult> equalities;
+  std::vector<std::string> raised_limit_problems;  // expired, or not needed
+  bool mistrusted = false;
+  Index pairs = 0, sampled = 0;
+
+  bool failed() const;  // anything that makes the exit code 1
+  Index judged() const;
+};
+
+// One line per result, one per broken equality; schema 1.
+std::vector<nlohmann::json> to_records(const CaseReport& report);
+
+// Where the program was built and runs: compiler, flags, processor threads.
+nlohmann::json environment();
+
+// Lifts the failures that a raised limit covers; notes limits that have expired or that nothing
+// needed.
+void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& raised);
+
+}  // namespace groundstate::harness

@@ -1,0 +1,158 @@
+#include "harness/run/run_case.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <cmath>
+
+#include "harness/case/error.hpp"
+#include "harness/run/guarded.hpp"
+#include "harness/run/judge_case.hpp"
+#include "harness/run/outputs.hpp"
+#include "harness/run/sample.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double memory_of_machine() {
+  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
+}
+
+// A path that has run and waits to be judged.
+struct Ran {
+  std::size_t result;  // index into CaseReport::results
+  PathVariant variant;
+  GuardedTensors outputs;
+};
+
+bool is_chunked(const Operator& op, const PathVariant& v) {
+  const Path* const path = find_path(op, v.path);
+  return std::find(path->keys.begin(), path->keys.end(), "chunk") != path->keys.end();
+}
+
+Candidate candidate_of(const Operator& op, const Ran& ran) {
+  Candidate candidate;
+  candidate.label = ran.variant.text(op.path_keys());
+  candidate.outputs = &ran.outputs.tensors();
+  for (const Tensor& tensor : ran.outputs.tensors()) candidate.types.push_back(tensor.type());
+  candidate.declaration = {recipe_units(is_exact(ran.variant) ? "exact" : ran.variant.recipe),
+                           true};
+  if (is_chunked(op, ran.variant)) candidate.chunk = ran.variant.integer("chunk", op.path_keys());
+  // Our chunked paths promise two-float cumulative gates, so no cancellation is forgiven: C = 1.
+  candidate.gate_interval = 1;
+  candidate.carry_interval =
+      candidate.declaration.recipe.carry_interval == CarryInterval::chunk && candidate.chunk > 0
+          ? candidate.chunk
+          : 1;
+  return candidate;
+}
+
+}  // namespace
+
+void check_case(const Operator& op, const Case& c) {
+  const Cost cost = op.cost(c);
+  if (cost.bytes > memory_of_machine())
+    throw UsageError(
+        fmt::format("{}: needs {:.3g} GiB for its inputs and outputs; this machine has {:.3g} GiB",
+                    c.canonical(), cost.bytes / 0x1p30, memory_of_machine() / 0x1p30));
+}
+
+CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options) {
+  const Case& c = entry.value;
+  const auto tick = [&] {
+    if (options.tick) options.tick();
+  };
+  CaseReport report;
+  report.case_text = c.canonical();
+  report.id = c.id();
+  report.operator_name = c.operator_name();
+  report.reason = entry.reason;
+
+  std::vector<PathVariant> variants;
+  for (const std::string& text : options.paths.empty() ? op.default_variants(c) : options.paths)
+    variants.push_back(checked_variant(op, text));
+
+  const Cost cost = op.cost(c);
+  std::vector<PathVariant> possible;
+  for (const PathVariant& v : variants) {
+    Result result;
+    result.path = v.text(op.path_keys());
+    result.recipe = is_exact(v) ? "exact" : v.recipe;
+    result.form = result.path.substr(0, result.path.find(':'));
+    result.reproducer =
+        fmt::format("groundstate run '{}' --path '{}'", report.case_text, result.path);
+    const double flops = op.path_flops(c, v);
+    if (const auto reason = op.unsupported(c, v)) {
+      result.note = *reason;
+    } else if (flops > options.max_flops) {
+      result.note =
+          fmt::format("{:.2g} flop are above --max-cost {:.2g}", flops, options.max_flops);
+    } else if (cost.bytes > options.max_bytes) {
+      result.note =
+          fmt::format("{:.2g} GiB of tensors are above the limit of {:.2g} GiB; raise --max-memory",
+                      cost.bytes / 0x1p30, options.max_bytes / 0x1p30);
+    } else {
+      possible.push_back(v);
+    }
+    if (!result.note.empty()) result.status = Status::unsupported;
+    report.results.push_back(std::move(result));
+  }
+  if (possible.empty()) return report;
+
+  const Tensors inputs = generate(op.inputs(c));
+  tick();
+  const std::uint64_t inputs_before = digest(inputs);
+  std::vector<Ran> ran;
+  for (std::size_t i = 0; i < report.results.size(); ++i) {
+    Result& result = report.results[i];
+    if (result.status == Status::unsupported) continue;
+    Ran one{i, checked_variant(op, result.path),
+            GuardedTensors(stored_outputs(op, c, checked_variant(op, result.path)))};
+    const auto start = Clock::now();
+    result.note = op.run(c, one.variant, inputs, one.outputs.tensors());
+    result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    if (const auto violation = one.outputs.violation()) {
+      result.status = Status::failed;
+      result.note = *violation;
+    }
+    if (digest(inputs) != inputs_before) {
+      result.status = Status::failed;
+      result.note = "an input was written to";
+    }
+    if (options.save) options.save(result, inputs, one.outputs.tensors());
+    ran.push_back(std::move(one));
+    tick();
+  }
+
+  const std::vector<Pair> pairs = op.pairs(c, inputs);
+  std::vector<Candidate> candidates;
+  for (const Ran& one : ran) candidates.push_back(candidate_of(op, one));
+  const double work = cost.flops * oracle_runs(wanted_fields(candidates));
+  const Index sample = options.pairs             ? *options.pairs
+                       : work > automatic_budget ? sampled_pairs
+                                                 : static_cast<Index>(pairs.size());
+  const std::vector<bool> chosen =
+      sample_pairs(pairs, sample, static_cast<std::uint64_t>(c.integer("seed")));
+  const CaseJudgement judgement =
+      judge_case(op, c, inputs, pairs, chosen, candidates, [&](Index) { tick(); });
+  report.mistrusted = judgement.mistrusted;
+  report.pairs = judgement.pairs;
+  report.sampled = judgement.sampled;
+  for (std::size_t k = 0; k < ran.size(); ++k) {
+    Result& result = report.results[ran[k].result];
+    result.verdict = judgement.paths[k];
+    if (result.status == Status::passed)
+      result.status = report.mistrusted ? Status::mistrusted : result.verdict.status;
+  }
+  if (options.equalities) {
+    report.equalities = check_equalities(op, c, inputs, possible);
+    tick();
+  }
+  apply_raised_limits(report, entry.raised);
+  return report;
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,31 @@
+#include "harness/run/sample.hpp"
+
+#include <algorithm>
+
+#include "reference/core/philox.hpp"
+
+namespace groundstate::harness {
+
+std::vector<bool> sample_pairs(const std::vector<Pair>& pairs, Index count, std::uint64_t seed) {
+  const auto size = static_cast<Index>(pairs.size());
+  if (count >= size) return std::vector<bool>(pairs.size(), true);
+  std::vector<bool> chosen(pairs.size(), false);
+  const auto slower = [](const Pair& a, const Pair& b) { return a.mean_gate < b.mean_gate; };
+  const auto [fastest, slowest] = std::minmax_element(pairs.begin(), pairs.end(), slower);
+  Index taken = 0;
+  const auto take = [&](Index i) {
+    if (taken == count || chosen[static_cast<std::size_t>(i)]) return;
+    chosen[static_cast<std::size_t>(i)] = true;
+    ++taken;
+  };
+  take(0);
+  take(size - 1);
+  take(slowest - pairs.begin());
+  take(fastest - pairs.begin());
+  const RandomStream stream(seed, "sample of pairs");
+  for (std::uint64_t draw = 0; taken < count; ++draw)
+    take(static_cast<Index>(stream.uniform(draw, 0) * static_cast<double>(size)));
+  return chosen;
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,24 @@
+// Which (sequence, head) pairs of a large case are judged with sensitivities.
+//
+// The sensitivities cost some 25 runs of the oracle. Above a budget a sample of pairs has them:
+// always the first, the last, the one with the slowest and the one with the fastest mean gate, the
+// rest drawn by Philox from the seed of the case. The other pairs are judged against the plain
+// oracle only (harness/judge/verdict.hpp, "unsampled").
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "harness/operators/operator.hpp"
+
+namespace groundstate::harness {
+
+// How many pairs get sensitivities: all of them up to `automatic_budget` flop (of 25 oracle runs),
+// else 8.
+inline constexpr Index sampled_pairs = 8;
+inline constexpr double automatic_budget = 2e11;
+
+// true for each pair of the sample; `count` >= 1, more than there are means all.
+std::vector<bool> sample_pairs(const std::vector<Pair>& pairs, Index count, std::uint64_t seed);
+
+}  // namespace groundstate::harness

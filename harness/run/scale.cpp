@@ -1,0 +1,57 @@
+#include "harness/run/scale.hpp"
+
+#include "harness/judge/sensitivity.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+constexpr int open_runs = 2;
+
+}  // namespace
+
+ScaleFields PairScale::fields(std::size_t output, Index carry_interval, Index gate_interval,
+                              bool with_open) const {
+  return {input[output], carry.at(carry_interval)[output], gate.at(gate_interval)[output],
+          with_open ? open[output] : Matrix<double>()};
+}
+
+PairScale measure_scale(const Operator& op, const Case& c, const Tensors& inputs, const Pair& pair,
+                        const WantedFields& wanted, bool sampled) {
+  PairScale scale;
+  scale.oracle = op.oracle(c, inputs, pair);
+  if (!sampled) return scale;
+  const auto seed = static_cast<std::uint64_t>(c.integer("seed"));
+  const auto measure = [&](Field field, Index interval, int runs) {
+    // The open-gate field is a spread about the oracle with open gates, not about that of the case.
+    const PairOutputs centre =
+        field == Field::open
+            ? op.oracle(c, inputs, pair, {field, seed, 0, pair.number, interval, 0.0})
+            : scale.oracle;
+    std::vector<Sensitivity> fields;
+    for (const Matrix<double>& output : centre) fields.emplace_back(output);
+    for (int run = 0; run < runs; ++run) {
+      const PairOutputs disturbed = op.oracle(
+          c, inputs, pair, {field, seed, static_cast<std::uint32_t>(run), pair.number, interval});
+      for (std::size_t i = 0; i < fields.size(); ++i) fields[i].add(disturbed[i]);
+    }
+    PairOutputs result;
+    for (const Sensitivity& field_of_output : fields) result.push_back(field_of_output.field());
+    return result;
+  };
+  scale.input = measure(Field::input, 1, perturbed_runs);
+  for (const Index c_interval : wanted.carry_intervals)
+    scale.carry[c_interval] = measure(Field::carry, c_interval, perturbed_runs);
+  for (const Index g_interval : wanted.gate_intervals)
+    scale.gate[g_interval] = measure(Field::gate, g_interval, perturbed_runs);
+  if (wanted.open) scale.open = measure(Field::open, 1, open_runs);
+  return scale;
+}
+
+double oracle_runs(const WantedFields& wanted) {
+  return 1 +
+         perturbed_runs *
+             static_cast<double>(1 + wanted.carry_intervals.size() + wanted.gate_intervals.size()) +
+         (wanted.open ? open_runs + 1 : 0);
+}
+
+}  // namespace groundstate::harness
