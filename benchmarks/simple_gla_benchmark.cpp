@@ -4,8 +4,8 @@
 //   chunked     Exact and TensorCore; more flop by 2 C (K + V) / (5 K V), counted by the same 5 K V
 //   peak        fused multiply-adds of doubles on registers
 //   copy        memory read and written, 256 MiB each
-// `threads:n` runs n independent problems (or parts), one a thread; `one_problem` shares the columns
-// of a single problem among all threads, as the oracle of one sequence and head does.
+// `threads:n` runs n independent problems (or parts), one a thread; `one_problem` shares the
+// columns of a single problem among all threads, as the oracle of one sequence and head does.
 #include <benchmark/benchmark.h>
 #include <immintrin.h>
 
@@ -25,7 +25,8 @@ constexpr Index size = 128;  // K and V
 
 const int all_threads = threads();
 
-template <class Scalar> Problem<Scalar> problem(Index time) {
+template <class Scalar>
+Problem<Scalar> problem(Index time) {
   const auto random = [](Index rows, Index columns, std::string_view name) {
     const RandomStream stream(1, name);
     Matrix<Scalar> result(rows, columns);
@@ -33,8 +34,9 @@ template <class Scalar> Problem<Scalar> problem(Index time) {
       result.data()[i] = static_cast<Scalar>(stream.normal(static_cast<std::uint64_t>(i)));
     return result;
   };
-  return {random(time, size, "q"), random(time, size, "k"), random(time, size, "v"),
-          Vector<Scalar>::Constant(time, Scalar(-0.05)), Matrix<Scalar>::Zero(size, size), Scalar(0.125)};
+  return {random(time, size, "q"),          random(time, size, "k"),
+          random(time, size, "v"),          Vector<Scalar>::Constant(time, Scalar(-0.05)),
+          Matrix<Scalar>::Zero(size, size), Scalar(0.125)};
 }
 
 void count(benchmark::State& state, std::string_view what, double per_iteration) {
@@ -58,10 +60,12 @@ void tokens(benchmark::State& state) {
   count(state, "flop/s", 5.0 * double(size * size) * double(state.range(0)) * double(problems));
 }
 
-template <class Recipe> Result<ScalarOf<Recipe>> oracle(const Problem<ScalarOf<Recipe>>& p) {
+template <class Recipe>
+Result<ScalarOf<Recipe>> oracle(const Problem<ScalarOf<Recipe>>& p) {
   return recurrent<Recipe>(p);
 }
-template <class Recipe> Result<ScalarOf<Recipe>> chunks_of_64(const Problem<ScalarOf<Recipe>>& p) {
+template <class Recipe>
+Result<ScalarOf<Recipe>> chunks_of_64(const Problem<ScalarOf<Recipe>>& p) {
   return chunked<Recipe>(p, 64);
 }
 

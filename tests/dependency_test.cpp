@@ -23,7 +23,7 @@ namespace {
 // ---- the rule
 
 // Headers that compile for a device: they include neither Eigen nor OpenMP.
-const std::string device_core = "reference/core/(axis|view|scalar|gate|philox)\\.hpp";
+const std::string device_core = "reference/core/(axis|view|scalar|gate|philox|tensor_list)\\.hpp";
 const std::string device_contract = "reference/OP/contract\\.hpp";
 // How the harness knows operators: a description and a table of them.
 const std::string registry = "harness/operators/(operator|registry)\\.hpp";
@@ -45,7 +45,7 @@ const std::vector<Layer> layers = {
     {"harness/(generate|judge|fixture|clock)/.*", "harness/(case|SAME)/.*|reference/core/.*"},
     {"harness/operators/OP/.*", "(harness/(case|generate|judge|operators)|reference|gpu)/.*"},
     {"harness/operators/.*", "harness/(case|generate|judge|operators)/.*|reference/core/.*"},
-    {"harness/(run|mutants)/.*",
+    {"harness/(run|calibrate|mutants)/.*",
      "harness/(case|generate|judge|fixture|run|SAME)/.*|reference/core/.*|" + registry},
     {"harness/report/.*", "harness/(case|judge|run|report)/.*|reference/core/.*"},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},

@@ -1,18 +1,18 @@
 // Matrices of the reference, and its three contractions with a fixed order of operations.
 //
 //   add_product(C, A, B)        C[i,j] += sum_k A[i,k] B[k,j]     product
-//   add_outer_products(C, A, B) C[i,j] += sum_t A[t,i] B[t,j]     update of a state by rank-one terms
-//   add_row_products(C, A, B)   C[i,j] += sum_k A[i,k] B[j,k]     reduction of rows against rows
+//   add_outer_products(C, A, B) C[i,j] += sum_t A[t,i] B[t,j]     update of a state by rank-one
+//   terms add_row_products(C, A, B)   C[i,j] += sum_k A[i,k] B[j,k]     reduction of rows against
+//   rows
 //
-// add_causal_product is add_product with the sum cut at k <= i: a row never touches what comes after it,
-// so an infinity there cannot reach it as 0 * inf.
-// Each element of C is one chain of fused multiply-adds in ascending order of the summed index, started
-// from the value C had. It therefore does not depend on how C is tiled, where it lies in memory or what
-// else is computed beside it (tests/core/matrix_test.cpp). Eigen's products, sums and dot products
-// change their bits with all three, which is why no path with a bitwise promise uses them; Eigen
-// supplies storage, blocks and element-wise arithmetic.
-// Vectorised only over the innermost axis of C. Register blocks of `block_rows` x `block_columns` keep
-// the chains in registers without touching their order.
+// add_causal_product is add_product with the sum cut at k <= i: a row never touches what comes
+// after it, so an infinity there cannot reach it as 0 * inf. Each element of C is one chain of
+// fused multiply-adds in ascending order of the summed index, started from the value C had. It
+// therefore does not depend on how C is tiled, where it lies in memory or what else is computed
+// beside it (tests/core/matrix_test.cpp). Eigen's products, sums and dot products change their bits
+// with all three, which is why no path with a bitwise promise uses them; Eigen supplies storage,
+// blocks and element-wise arithmetic. Vectorised only over the innermost axis of C. Register blocks
+// of `block_rows` x `block_columns` keep the chains in registers without touching their order.
 #pragma once
 
 #include <Eigen/Core>
@@ -25,11 +25,14 @@ namespace groundstate {
 
 template <class Scalar>
 using Matrix = Eigen::Matrix<Scalar, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
-template <class Scalar> using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
+template <class Scalar>
+using Vector = Eigen::Matrix<Scalar, Eigen::Dynamic, 1>;
 
 // A block of rows and columns of a row-major matrix, or all of it.
-template <class Scalar> using MatrixRef = Eigen::Ref<Matrix<Scalar>, 0, Eigen::OuterStride<>>;
-template <class Scalar> using ConstMatrixRef = Eigen::Ref<const Matrix<Scalar>, 0, Eigen::OuterStride<>>;
+template <class Scalar>
+using MatrixRef = Eigen::Ref<Matrix<Scalar>, 0, Eigen::OuterStride<>>;
+template <class Scalar>
+using ConstMatrixRef = Eigen::Ref<const Matrix<Scalar>, 0, Eigen::OuterStride<>>;
 
 namespace detail {
 
@@ -55,18 +58,18 @@ inline void accumulate_block(Scalar* c, Index c_stride, const Scalar* a, Index a
 }
 
 template <class Scalar>
-inline void accumulate(Scalar* c, Index c_stride, Index rows, Index columns, const Scalar* a, Index a_row,
-                       Index a_inner, const Scalar* b, Index b_stride, Index inner) {
+inline void accumulate(Scalar* c, Index c_stride, Index rows, Index columns, const Scalar* a,
+                       Index a_row, Index a_inner, const Scalar* b, Index b_stride, Index inner) {
   constexpr int block_rows = 4, block_columns = 64 / sizeof(Scalar);
   Index j = 0;
   for (; j + block_columns <= columns; j += block_columns) {
     Index i = 0;
     for (; i + block_rows <= rows; i += block_rows)
-      accumulate_block<block_rows, block_columns>(c + i * c_stride + j, c_stride, a + i * a_row, a_row,
-                                                  a_inner, b + j, b_stride, inner);
+      accumulate_block<block_rows, block_columns>(c + i * c_stride + j, c_stride, a + i * a_row,
+                                                  a_row, a_inner, b + j, b_stride, inner);
     for (; i < rows; ++i)
-      accumulate_block<1, block_columns>(c + i * c_stride + j, c_stride, a + i * a_row, a_row, a_inner,
-                                         b + j, b_stride, inner);
+      accumulate_block<1, block_columns>(c + i * c_stride + j, c_stride, a + i * a_row, a_row,
+                                         a_inner, b + j, b_stride, inner);
   }
   for (; j < columns; ++j)
     for (Index i = 0; i < rows; ++i)
@@ -77,10 +80,11 @@ inline void accumulate(Scalar* c, Index c_stride, Index rows, Index columns, con
 }  // namespace detail
 
 template <class Scalar>
-void add_product(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b) {
+void add_product(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
+                 const ConstMatrixRef<Scalar>& b) {
   eigen_assert(c.rows() == a.rows() && c.cols() == b.cols() && a.cols() == b.rows());
-  detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), a.outerStride(), Index{1},
-                     b.data(), b.outerStride(), a.cols());
+  detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), a.outerStride(),
+                     Index{1}, b.data(), b.outerStride(), a.cols());
 }
 
 template <class Scalar>
@@ -91,23 +95,26 @@ void add_causal_product(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
     const Index rows = std::min(block, c.rows() - i);
     add_product<Scalar>(c.middleRows(i, rows), a.block(i, 0, rows, i), b.topRows(i));
     for (Index r = 0; r < rows; ++r)
-      add_product<Scalar>(c.middleRows(i + r, 1), a.block(i + r, i, 1, r + 1), b.middleRows(i, r + 1));
+      add_product<Scalar>(c.middleRows(i + r, 1), a.block(i + r, i, 1, r + 1),
+                          b.middleRows(i, r + 1));
   }
 }
 
 template <class Scalar>
-void add_outer_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b) {
+void add_outer_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
+                        const ConstMatrixRef<Scalar>& b) {
   eigen_assert(c.rows() == a.cols() && c.cols() == b.cols() && a.rows() == b.rows());
-  detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), Index{1}, a.outerStride(),
-                     b.data(), b.outerStride(), a.rows());
+  detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), Index{1},
+                     a.outerStride(), b.data(), b.outerStride(), a.rows());
 }
 
 template <class Scalar>
-void add_row_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b) {
+void add_row_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
+                      const ConstMatrixRef<Scalar>& b) {
   eigen_assert(c.rows() == a.rows() && c.cols() == b.rows() && a.cols() == b.cols());
   const Matrix<Scalar> b_columns = b.transpose();  // the innermost axis of C must be contiguous
-  detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), a.outerStride(), Index{1},
-                     b_columns.data(), b_columns.outerStride(), a.cols());
+  detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), a.outerStride(),
+                     Index{1}, b_columns.data(), b_columns.outerStride(), a.cols());
 }
 
 }  // namespace groundstate

@@ -1,9 +1,9 @@
 // The one place where OpenMP is used: a loop over independent problems.
 //
-// Each index is run exactly once by one thread and writes only what belongs to it; nothing is reduced
-// across threads. A result therefore has the same bits for any number of threads.
-// The first exception thrown by a body is rethrown on the calling thread after the loop; the indices not
-// yet started by then are skipped.
+// Each index is run exactly once by one thread and writes only what belongs to it; nothing is
+// reduced across threads. A result therefore has the same bits for any number of threads. The first
+// exception thrown by a body is rethrown on the calling thread after the loop; the indices not yet
+// started by then are skipped.
 #pragma once
 
 #include <omp.h>
@@ -18,7 +18,8 @@ namespace groundstate {
 inline void set_threads(int threads) { omp_set_num_threads(threads); }
 inline int threads() { return omp_get_max_threads(); }
 
-template <class Body> void parallel_for(Index count, Body&& body) {
+template <class Body>
+void parallel_for(Index count, Body&& body) {
   std::atomic<bool> failed{false};
   std::exception_ptr error;
 #pragma omp parallel for schedule(dynamic, 1) if (count > 1)

@@ -1,6 +1,6 @@
-// Precision as a recipe: one compute scalar, and one named rounding function per rounding point of a
-// kernel. The maths of an operator is written once and instantiated per recipe; `Exact` is the oracle,
-// the others say what an honest kernel of that precision computes.
+// Precision as a recipe: one compute scalar, and one named rounding function per rounding point of
+// a kernel. The maths of an operator is written once and instantiated per recipe; `Exact` is the
+// oracle, the others say what an honest kernel of that precision computes.
 //
 //   point      what is rounded there
 //   operand    an input as operand of a matrix product (q, k, v)
@@ -9,10 +9,11 @@
 //   state      the carried state as operand of a product
 //   carry      the carried state itself, after each write of it
 //
-// A point that a recipe does not name rounds nothing. `carry(time, row, column)` returns the function that
-// is applied to one row of the state as it is written: `time` is the last token that has entered the
-// state, `row` the key index, and element j of the row is value index column + j. It is a function of its
-// place so that a recipe may also disturb the state (the harness measures sensitivity to it that way).
+// A point that a recipe does not name rounds nothing. `carry(time, row, column)` returns the
+// function that is applied to one row of the state as it is written: `time` is the last token that
+// has entered the state, `row` the key index, and element j of the row is value index column + j.
+// It is a function of its place so that a recipe may also disturb the state (the harness measures
+// sensitivity to it that way).
 #pragma once
 
 #include "reference/core/axis.hpp"
@@ -20,7 +21,8 @@
 
 namespace groundstate {
 
-template <class S> struct Rounding {
+template <class S>
+struct Rounding {
   using Scalar = S;
   static S operand(S x) { return x; }
   static S score(S x) { return x; }
@@ -31,7 +33,8 @@ template <class S> struct Rounding {
   }
 };
 
-template <class Recipe> using ScalarOf = typename Recipe::Scalar;
+template <class Recipe>
+using ScalarOf = typename Recipe::Scalar;
 
 // The oracle.
 struct Exact : Rounding<double> {};
@@ -41,7 +44,8 @@ struct Extended : Rounding<long double> {};
 struct Single : Rounding<float> {};
 
 // Operands of one 16- or 19-bit format, fp32 accumulation, fp32 state.
-template <class Format> struct TensorCoreRounding : Rounding<float> {
+template <class Format>
+struct TensorCoreRounding : Rounding<float> {
   static float operand(float x) { return round_to<Format>(x); }
   static float score(float x) { return round_to<Format>(x); }
   static float update(float x) { return round_to<Format>(x); }
@@ -51,9 +55,10 @@ struct TensorCore : TensorCoreRounding<Bfloat16Format> {};
 struct TensorCoreHalf : TensorCoreRounding<Float16Format> {};
 struct Tf32 : TensorCoreRounding<Tf32Format> {};
 
-// A state that is kept in bf16: rounded after each write, that is once per token in a recurrent path and
-// once per chunk in a chunked one.
-template <class Base> struct WithBf16State : Base {
+// A state that is kept in bf16: rounded after each write, that is once per token in a recurrent
+// path and once per chunk in a chunked one.
+template <class Base>
+struct WithBf16State : Base {
   static auto carry(Index, Index, Index) {
     return [](float x, Index) { return round_to<Bfloat16Format>(x); };
   }

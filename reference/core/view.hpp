@@ -1,14 +1,15 @@
 // Typed strided views: what an operator's interface is made of.
 //
-//   View<Space, T, Axes...>   pointer, extents and strides (64 bit, in elements) for a tensor whose axes
+//   View<Space, T, Axes...>   pointer, extents and strides (64 bit, in elements) for a tensor whose
+//   axes
 //                             are `Axes...` in the order of the equation.
 //
-// Storage order is stride, not type: a state stored [value, key], a slice of a fused qkv, a strided pool
-// and a broadcast (stride 0) are all the same type. A default-constructed view is an absent tensor (an
-// optional input that is not given); a tensor without elements is present. A view neither owns nor checks
-// bounds.
-// With `Any` as the element type the type is known at run time only; load() widens exactly and store()
-// rounds once. The reference is written against such views, so that no storage type reaches its maths.
+// Storage order is stride, not type: a state stored [value, key], a slice of a fused qkv, a strided
+// pool and a broadcast (stride 0) are all the same type. A default-constructed view is an absent
+// tensor (an optional input that is not given); a tensor without elements is present. A view
+// neither owns nor checks bounds. With `Any` as the element type the type is known at run time
+// only; load() widens exactly and store() rounds once. The reference is written against such views,
+// so that no storage type reaches its maths.
 #pragma once
 
 #include <array>
@@ -35,7 +36,8 @@ constexpr std::array<Index, rank> row_major_strides(const std::array<Index, rank
 }
 
 // What every view has: extents, strides, presence.
-template <class... Axes> class Layout {
+template <class... Axes>
+class Layout {
  public:
   static constexpr std::size_t rank = sizeof...(Axes);
   constexpr Layout() = default;
@@ -43,8 +45,14 @@ template <class... Axes> class Layout {
       : extents_(extents), strides_(strides), present_(true) {}
 
   constexpr explicit operator bool() const { return present_; }
-  template <class Axis> constexpr Index extent() const { return extents_[position<Axis>()]; }
-  template <class Axis> constexpr Index stride() const { return strides_[position<Axis>()]; }
+  template <class Axis>
+  constexpr Index extent() const {
+    return extents_[position<Axis>()];
+  }
+  template <class Axis>
+  constexpr Index stride() const {
+    return strides_[position<Axis>()];
+  }
   constexpr const std::array<Index, rank>& extents() const { return extents_; }
   constexpr const std::array<Index, rank>& strides() const { return strides_; }
   constexpr Index offset(Axes... at) const {
@@ -55,7 +63,8 @@ template <class... Axes> class Layout {
   }
 
  private:
-  template <class Axis> static constexpr std::size_t position() {
+  template <class Axis>
+  static constexpr std::size_t position() {
     static_assert((std::is_same_v<Axis, Axes> || ...), "the tensor has no such axis");
     std::size_t i = 0;
     static_cast<void>(((std::is_same_v<Axis, Axes> ? true : (++i, false)) || ...));
@@ -65,17 +74,19 @@ template <class... Axes> class Layout {
   bool present_ = false;
 };
 
-template <Space space, class T, class... Axes> class View : public Layout<Axes...> {
+template <Space space, class T, class... Axes>
+class View : public Layout<Axes...> {
  public:
   using Extents = std::array<Index, sizeof...(Axes)>;
   constexpr View() = default;
-  constexpr View(T* data, const Extents& extents) : View(data, extents, row_major_strides(extents)) {}
+  constexpr View(T* data, const Extents& extents)
+      : View(data, extents, row_major_strides(extents)) {}
   constexpr View(T* data, const Extents& extents, const Extents& strides)
       : Layout<Axes...>(extents, strides), data_(data) {}
 
   template <class Mutable>
-    requires(std::is_same_v<const Mutable, T>)
-  constexpr View(const View<space, Mutable, Axes...>& other)
+  requires(std::is_same_v<const Mutable, T>) constexpr View(
+      const View<space, Mutable, Axes...>& other)
       : Layout<Axes...>(other), data_(other.data()) {}
   // The memory space, the element type and the axes in their order are part of the type.
   template <Space other_space, class other_element, class... other_axes_or_order>
@@ -88,7 +99,8 @@ template <Space space, class T, class... Axes> class View : public Layout<Axes..
   T* data_ = nullptr;
 };
 
-template <class... Axes> class View<Space::host, const Any, Axes...> : public Layout<Axes...> {
+template <class... Axes>
+class View<Space::host, const Any, Axes...> : public Layout<Axes...> {
  public:
   using Extents = std::array<Index, sizeof...(Axes)>;
   constexpr View() = default;
@@ -96,9 +108,11 @@ template <class... Axes> class View<Space::host, const Any, Axes...> : public La
       : Layout<Axes...>(extents, strides), data_(data), type_(type) {}
 
   template <class T>
-    requires(!std::is_same_v<std::remove_const_t<T>, Any>)
-  constexpr View(const View<Space::host, T, Axes...>& other)
-      : Layout<Axes...>(other), data_(other.data()), type_(element_type_of<std::remove_const_t<T>>::value) {}
+  requires(!std::is_same_v<std::remove_const_t<T>, Any>) constexpr View(
+      const View<Space::host, T, Axes...>& other)
+      : Layout<Axes...>(other),
+        data_(other.data()),
+        type_(element_type_of<std::remove_const_t<T>>::value) {}
   constexpr View(const View<Space::host, Any, Axes...>& other)
       : Layout<Axes...>(other), data_(other.data()), type_(other.type()) {}
   template <Space other_space, class other_element, class... other_axes_or_order>
@@ -113,7 +127,8 @@ template <class... Axes> class View<Space::host, const Any, Axes...> : public La
   ElementType type_ = ElementType::float64;
 };
 
-template <class... Axes> class View<Space::host, Any, Axes...> : public Layout<Axes...> {
+template <class... Axes>
+class View<Space::host, Any, Axes...> : public Layout<Axes...> {
  public:
   using Extents = std::array<Index, sizeof...(Axes)>;
   constexpr View() = default;
@@ -121,8 +136,8 @@ template <class... Axes> class View<Space::host, Any, Axes...> : public Layout<A
       : Layout<Axes...>(extents, strides), data_(data), type_(type) {}
 
   template <class T>
-    requires(!std::is_const_v<T> && !std::is_same_v<T, Any>)
-  constexpr View(const View<Space::host, T, Axes...>& other)
+  requires(!std::is_const_v<T> &&
+           !std::is_same_v<T, Any>) constexpr View(const View<Space::host, T, Axes...>& other)
       : Layout<Axes...>(other), data_(other.data()), type_(element_type_of<T>::value) {}
   template <Space other_space, class other_element, class... other_axes_or_order>
   constexpr View(const View<other_space, other_element, other_axes_or_order...>&) = delete;
@@ -137,7 +152,9 @@ template <class... Axes> class View<Space::host, Any, Axes...> : public Layout<A
   ElementType type_ = ElementType::float64;
 };
 
-template <class T, class... Axes> using HostView = View<Space::host, T, Axes...>;
-template <class T, class... Axes> using DeviceView = View<Space::device, T, Axes...>;
+template <class T, class... Axes>
+using HostView = View<Space::host, T, Axes...>;
+template <class T, class... Axes>
+using DeviceView = View<Space::device, T, Axes...>;
 
 }  // namespace groundstate

@@ -27,6 +27,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "reference/core/tensor_list.hpp"
 #include "reference/core/view.hpp"
 
 namespace groundstate::decayed_sum {
@@ -74,9 +75,6 @@ struct BackwardOutputs {
 };
 
 // The one list of tensors: visit(name, view, class of element type, presence).
-enum class ElementClass { activation, gate, state };
-enum class Presence { required, optional };
-
 template <Space space, class E, class Visit>
 void input_tensors(Inputs<space, E>& x, Visit&& visit) {
   visit("x", x.terms, ElementClass::activation, Presence::required);

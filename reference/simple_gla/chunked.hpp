@@ -1,19 +1,18 @@
 // The chunked form that kernels take, in two passes: states first, then outputs, chunk by chunk.
 //
 // In a chunk of n <= C tokens, i and j local tokens, S the state before the chunk:
-//   G_i  = d_0 + .. + d_i                              cumulative log decay, restarted at each chunk
-//   h[c] = state(S)                                    what the output pass reads
-//   v~_j = update(v_j exp(G_{n-1} - G_j))
-//   S   := carry(exp(G_{n-1}) S + k^T v~)              states pass
+//   G_i  = d_0 + .. + d_i                              cumulative log decay, restarted at each
+//   chunk h[c] = state(S)                                    what the output pass reads v~_j =
+//   update(v_j exp(G_{n-1} - G_j)) S   := carry(exp(G_{n-1}) S + k^T v~)              states pass
 //   A_ij = score((q_i . k_j) exp(G_i - G_j)), i >= j   output pass
 //   o_i  = scale (exp(G_i) (q_i h[c]) + sum_{j<=i} A_ij v_j)
-// q, k, v are operand(.); the recipe's scalar accumulates. The last chunk may be short: its last row is
-// n - 1, never C - 1.
+// q, k, v are operand(.); the recipe's scalar accumulates. The last chunk may be short: its last
+// row is n - 1, never C - 1.
 //
-// Exponents of masked entries (i < j) are never formed, so growth gates cannot overflow there. Each raw
-// log decay is clamped where its factor is already 0 and the cumulative sum is a two-float, so gates of
-// -infinity and differences behind a hard reset are exact to the scalar.
-// 2 C (K + V) + 4 K V flop a token and head.
+// Exponents of masked entries (i < j) are never formed, so growth gates cannot overflow there. Each
+// raw log decay is clamped where its factor is already 0 and the cumulative sum is a two-float, so
+// gates of -infinity and differences behind a hard reset are exact to the scalar. 2 C (K + V) + 4 K
+// V flop a token and head.
 #pragma once
 
 #include <vector>
@@ -25,7 +24,8 @@
 
 namespace groundstate::simple_gla {
 
-template <class Scalar> class CumulativeDecay {
+template <class Scalar>
+class CumulativeDecay {
  public:
   // Over tokens [begin, begin + count) of the problem.
   CumulativeDecay(const Vector<Scalar>& log_decay, Index begin, Index count) {
@@ -49,7 +49,8 @@ template <class Scalar> class CumulativeDecay {
 };
 
 // The operands of one chunk, a tile of its key columns and a tile of its value columns.
-template <class Recipe> struct Chunk {
+template <class Recipe>
+struct Chunk {
   using Scalar = ScalarOf<Recipe>;
   Index first_time, first_key, first_value;
   CumulativeDecay<Scalar> decay;
@@ -57,7 +58,10 @@ template <class Recipe> struct Chunk {
 
   Chunk(const Problem<Scalar>& p, Index begin, Index count, Index key, Index keys, Index value,
         Index values)
-      : first_time(begin), first_key(key), first_value(value), decay(p.log_decay, begin, count),
+      : first_time(begin),
+        first_key(key),
+        first_value(value),
+        decay(p.log_decay, begin, count),
         q(p.q.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
         k(p.k.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
         v(p.v.block(begin, value, count, values).unaryExpr(&Recipe::operand)) {}
@@ -66,11 +70,13 @@ template <class Recipe> struct Chunk {
   Index count() const { return q.rows(); }
 };
 
-// ---- phases --------------------------------------------------------------------------------------
+// ---- phases
+// --------------------------------------------------------------------------------------
 
 // S := carry(exp(G_{n-1}) S + k^T v~)
 template <class Recipe>
-void update_state(const Chunk<Recipe>& c, MatrixRef<ScalarOf<Recipe>> state, const Recipe& recipe = {}) {
+void update_state(const Chunk<Recipe>& c, MatrixRef<ScalarOf<Recipe>> state,
+                  const Recipe& recipe = {}) {
   const Index last = c.count() - 1;
   Matrix<ScalarOf<Recipe>> decayed = c.v;
   for (Index j = 0; j <= last; ++j)
@@ -84,19 +90,22 @@ void update_state(const Chunk<Recipe>& c, MatrixRef<ScalarOf<Recipe>> state, con
 }
 
 // A: gated scores, zero above the diagonal.
-template <class Recipe> Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c) {
+template <class Recipe>
+Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c) {
   using Scalar = ScalarOf<Recipe>;
   Matrix<Scalar> product = Matrix<Scalar>::Zero(c.count(), c.count());
   add_row_products<Scalar>(product, c.q, c.k);
   Matrix<Scalar> result = Matrix<Scalar>::Zero(c.count(), c.count());
   for (Index i = 0; i < c.count(); ++i)
-    for (Index j = 0; j <= i; ++j) result(i, j) = Recipe::score(product(i, j) * c.decay.between(j, i));
+    for (Index j = 0; j <= i; ++j)
+      result(i, j) = Recipe::score(product(i, j) * c.decay.between(j, i));
   return result;
 }
 
 // o / scale of the chunk from h = state(S).
 template <class Recipe>
-Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c, const ConstMatrixRef<ScalarOf<Recipe>>& h) {
+Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c,
+                                         const ConstMatrixRef<ScalarOf<Recipe>>& h) {
   using Scalar = ScalarOf<Recipe>;
   Matrix<Scalar> o = Matrix<Scalar>::Zero(c.count(), c.v.cols());
   add_product<Scalar>(o, c.q, h);
@@ -105,7 +114,8 @@ Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c, const ConstMatr
   return o;
 }
 
-// ---- the two passes ------------------------------------------------------------------------------
+// ---- the two passes
+// ------------------------------------------------------------------------------
 
 inline Index number_of_chunks(Index time, Index length) { return (time + length - 1) / length; }
 

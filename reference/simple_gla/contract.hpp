@@ -5,11 +5,11 @@
 //   o_t = scale * S_t^T q_t                    the state is read after the update
 //   ht  = S after the last token
 //
-// B batch, T tokens, H heads of q and k, HV = r H heads of v, g and the state (head hv uses q, k of head
-// hv / r), K key size, V value size, N sequences.
-// Packed sequences: `cu_seqlens` [N + 1] starts at 0, does not decrease, ends at T; then B = 1. An empty
-// sequence is legal: its ht is its h0. Without cu_seqlens N = B.
-// reverse: each sequence is processed from its last token to its first; ht is the state after token 0.
+// B batch, T tokens, H heads of q and k, HV = r H heads of v, g and the state (head hv uses q, k of
+// head hv / r), K key size, V value size, N sequences. Packed sequences: `cu_seqlens` [N + 1]
+// starts at 0, does not decrease, ends at T; then B = 1. An empty sequence is legal: its ht is its
+// h0. Without cu_seqlens N = B. reverse: each sequence is processed from its last token to its
+// first; ht is the state after token 0.
 //
 //   name        shape            default              meaning
 //   q, k        [B, T, H, K]     required             any finite value
@@ -22,20 +22,23 @@
 //   ht          [N, HV, K, V]                         final state
 //   scale       scalar           K^-1/2               multiplies q
 //
-// Errors: validate() throws std::invalid_argument naming the tensor, what it is and what is accepted.
-// Source: Yang et al. 2024, "Gated Linear Attention Transformers", section 4, with the gate reduced to a
-// scalar; RetNet (2307.08621) and Lightning Attention-2 are g_gamma alone, Mamba-2's SSD is g alone.
+// Errors: validate() throws std::invalid_argument naming the tensor, what it is and what is
+// accepted. Source: Yang et al. 2024, "Gated Linear Attention Transformers", section 4, with the
+// gate reduced to a scalar; RetNet (2307.08621) and Lightning Attention-2 are g_gamma alone,
+// Mamba-2's SSD is g alone.
 #pragma once
 
 #include <stdexcept>
 #include <string>
 
+#include "reference/core/tensor_list.hpp"
 #include "reference/core/view.hpp"
 
 namespace groundstate::simple_gla {
 
 // Which storage types a set of tensors has.
-template <class Activation_, class Gate_, class State_, class Index_> struct Elements {
+template <class Activation_, class Gate_, class State_, class Index_>
+struct Elements {
   using Activation = Activation_;
   using Gate = Gate_;
   using State = State_;
@@ -43,7 +46,8 @@ template <class Activation_, class Gate_, class State_, class Index_> struct Ele
 };
 using AnyElements = Elements<Any, Any, Any, Any>;
 
-template <Space space, class E> struct Inputs {
+template <Space space, class E>
+struct Inputs {
   View<space, const typename E::Activation, Batch, Time, Head, Key> query, key;
   View<space, const typename E::Activation, Batch, Time, ValueHead, Value> value;
   View<space, const typename E::Gate, Batch, Time, ValueHead> log_decay;
@@ -52,7 +56,8 @@ template <Space space, class E> struct Inputs {
   View<space, const typename E::IndexType, Offset> offsets;
 };
 
-template <Space space, class E> struct Outputs {
+template <Space space, class E>
+struct Outputs {
   View<space, typename E::Activation, Batch, Time, ValueHead, Value> output;
   View<space, typename E::State, Sequence, ValueHead, Key, Value> final_state;
 };
@@ -63,10 +68,8 @@ struct Options {
 };
 
 // The one list of tensors: visit(name, view, class of element type, required).
-enum class ElementClass { activation, gate, state, index };
-enum class Presence { required, optional };
-
-template <class In, class Visit> void input_tensors(In& x, Visit&& visit) {
+template <class In, class Visit>
+void input_tensors(In& x, Visit&& visit) {
   visit("q", x.query, ElementClass::activation, Presence::required);
   visit("k", x.key, ElementClass::activation, Presence::required);
   visit("v", x.value, ElementClass::activation, Presence::required);
@@ -75,7 +78,8 @@ template <class In, class Visit> void input_tensors(In& x, Visit&& visit) {
   visit("h0", x.initial_state, ElementClass::state, Presence::optional);
   visit("cu_seqlens", x.offsets, ElementClass::index, Presence::optional);
 }
-template <class Out, class Visit> void output_tensors(Out& x, Visit&& visit) {
+template <class Out, class Visit>
+void output_tensors(Out& x, Visit&& visit) {
   visit("o", x.output, ElementClass::activation, Presence::required);
   visit("ht", x.final_state, ElementClass::state, Presence::optional);
 }
@@ -84,7 +88,8 @@ struct Shape {
   Index batch, time, heads, value_heads, key, value, sequences;
 };
 
-template <Space space, class E> Shape shape(const Inputs<space, E>& x) {
+template <Space space, class E>
+Shape shape(const Inputs<space, E>& x) {
   const Index batch = x.query.template extent<Batch>();
   return {batch,
           x.query.template extent<Time>(),
@@ -96,7 +101,8 @@ template <Space space, class E> Shape shape(const Inputs<space, E>& x) {
 }
 
 // Shapes agree with each other and, on the host, offsets are legal.
-template <Space space, class E> void validate(const Inputs<space, E>& x) {
+template <Space space, class E>
+void validate(const Inputs<space, E>& x) {
   const auto require = [](bool good, const std::string& message) {
     if (!good) throw std::invalid_argument("simple_gla: " + message);
   };
@@ -127,7 +133,8 @@ template <Space space, class E> void validate(const Inputs<space, E>& x) {
                                                 " is " + text(offset(i + 1)) + " after " +
                                                 text(offset(i)));
       require(offset(n.sequences) == n.time, "cu_seqlens must end at the number of tokens, " +
-                                                 text(n.time) + ", got " + text(offset(n.sequences)));
+                                                 text(n.time) + ", got " +
+                                                 text(offset(n.sequences)));
     }
   }
   if (x.initial_state)

@@ -1,13 +1,14 @@
-// Chunked forward in one pass: the state stays on chip and is never written; keys and values are tiled.
+// Chunked forward in one pass: the state stays on chip and is never written; keys and values are
+// tiled.
 //
 // For a key tile a and a value tile b, chunk after chunk (phases of chunked.hpp on the tile):
 //   o_part[a] = exp(G_i) (q_a state(S_ab)) + A_a v_b,   A_a from the key columns of tile a
 //   S_ab     := carry(exp(G_{n-1}) S_ab + k_a^T v~_b)
-// and in the end o = scale * sum_a o_part[a] in ascending a. Linear in key tiles because the gate is a
-// scalar. One key tile gives the bits of `chunked`; value tiles never change bits.
+// and in the end o = scale * sum_a o_part[a] in ascending a. Linear in key tiles because the gate
+// is a scalar. One key tile gives the bits of `chunked`; value tiles never change bits.
 //
-// num_steps chunks are processed by each step of the outer loop. It changes no operation and no order,
-// so every value gives the same bits.
+// num_steps chunks are processed by each step of the outer loop. It changes no operation and no
+// order, so every value gives the same bits.
 #pragma once
 
 #include "reference/simple_gla/chunked.hpp"

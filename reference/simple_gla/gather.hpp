@@ -1,7 +1,8 @@
 // From tensors of any storage type and layout to one independent problem, and back.
 //
-// Batch, sequences, heads, groups of heads, packed offsets, reversal, strides and storage types exist
-// here and nowhere in the maths. Widening is exact; scatter rounds once to the type of the output.
+// Batch, sequences, heads, groups of heads, packed offsets, reversal, strides and storage types
+// exist here and nowhere in the maths. Widening is exact; scatter rounds once to the type of the
+// output.
 #pragma once
 
 #include <algorithm>
@@ -16,7 +17,8 @@ using HostInputs = Inputs<Space::host, AnyElements>;
 using HostOutputs = Outputs<Space::host, AnyElements>;
 
 // One sequence and value head, tokens in the order of processing.
-template <class Scalar> struct Problem {
+template <class Scalar>
+struct Problem {
   Matrix<Scalar> q, k;       // [time, key]
   Matrix<Scalar> v;          // [time, value]
   Vector<Scalar> log_decay;  // [time]; 0 where the case has no gate
@@ -28,12 +30,17 @@ template <class Scalar> struct Problem {
   Index value() const { return v.cols(); }
   // `count` tokens from `first` on; the state they start from is the caller's.
   Problem tokens(Index first, Index count) const {
-    return {q.middleRows(first, count), k.middleRows(first, count), v.middleRows(first, count),
-            log_decay.segment(first, count), {}, scale};
+    return {q.middleRows(first, count),
+            k.middleRows(first, count),
+            v.middleRows(first, count),
+            log_decay.segment(first, count),
+            {},
+            scale};
   }
 };
 
-template <class Scalar> struct Result {
+template <class Scalar>
+struct Result {
   Matrix<Scalar> o;   // [time, value]
   Matrix<Scalar> ht;  // [key, value]
 };
@@ -51,20 +58,26 @@ Place place(const Inputs<space, E>& x, const Options& options, Index sequence, I
   const Shape n = shape(x);
   const Index begin = x.offsets ? static_cast<Index>(x.offsets.load(Offset{sequence})) : 0;
   const Index end = x.offsets ? static_cast<Index>(x.offsets.load(Offset{sequence + 1})) : n.time;
-  return {x.offsets ? 0 : sequence, sequence, value_head / (n.value_heads / n.heads), value_head, begin,
-          end - begin, options.reverse};
+  return {x.offsets ? 0 : sequence,
+          sequence,
+          value_head / (n.value_heads / n.heads),
+          value_head,
+          begin,
+          end - begin,
+          options.reverse};
 }
 
 // The gates are added in the scalar of the recipe, then exponentiated once.
 template <class Scalar>
 Problem<Scalar> gather(const HostInputs& x, const Options& options, const Place& at) {
   const Shape n = shape(x);
-  Problem<Scalar> p{Matrix<Scalar>(at.length, n.key),   Matrix<Scalar>(at.length, n.key),
-                    Matrix<Scalar>(at.length, n.value), Vector<Scalar>::Zero(at.length),
+  Problem<Scalar> p{Matrix<Scalar>(at.length, n.key),     Matrix<Scalar>(at.length, n.key),
+                    Matrix<Scalar>(at.length, n.value),   Vector<Scalar>::Zero(at.length),
                     Matrix<Scalar>::Zero(n.key, n.value), static_cast<Scalar>(options.scale)};
-  const Scalar constant = x.constant_log_decay
-                              ? static_cast<Scalar>(x.constant_log_decay.load(ValueHead{at.value_head}))
-                              : Scalar(0);
+  const Scalar constant =
+      x.constant_log_decay
+          ? static_cast<Scalar>(x.constant_log_decay.load(ValueHead{at.value_head}))
+          : Scalar(0);
   for (Index t = 0; t < at.length; ++t) {
     const Time token = at.token(t);
     for (Index i = 0; i < n.key; ++i) {
@@ -82,12 +95,13 @@ Problem<Scalar> gather(const HostInputs& x, const Options& options, const Place&
   if (x.initial_state)
     for (Index i = 0; i < n.key; ++i)
       for (Index j = 0; j < n.value; ++j)
-        p.h0(i, j) = static_cast<Scalar>(
-            x.initial_state.load(Sequence{at.sequence}, ValueHead{at.value_head}, Key{i}, Value{j}));
+        p.h0(i, j) = static_cast<Scalar>(x.initial_state.load(
+            Sequence{at.sequence}, ValueHead{at.value_head}, Key{i}, Value{j}));
   return p;
 }
 
-template <class Scalar> void scatter(const Result<Scalar>& r, const Place& at, const HostOutputs& y) {
+template <class Scalar>
+void scatter(const Result<Scalar>& r, const Place& at, const HostOutputs& y) {
   for (Index t = 0; t < r.o.rows(); ++t)
     for (Index j = 0; j < r.o.cols(); ++j)
       y.output.store(static_cast<double>(r.o(t, j)), Batch{at.batch}, at.token(t),
@@ -101,7 +115,8 @@ template <class Scalar> void scatter(const Result<Scalar>& r, const Place& at, c
 
 // Runs `path(problem) -> Result` for every sequence and value head.
 template <class Scalar, class Path>
-void for_each_problem(const HostInputs& x, const Options& options, const HostOutputs& y, Path&& path) {
+void for_each_problem(const HostInputs& x, const Options& options, const HostOutputs& y,
+                      Path&& path) {
   validate(x);
   const Shape n = shape(x);
   parallel_for(n.sequences * n.value_heads, [&](Index i) {

@@ -1,5 +1,5 @@
-// The sequential recurrence, from the initial to the final state. With `Exact` this is the oracle of the
-// operator: its order of operations (step.hpp) is normative.
+// The sequential recurrence, from the initial to the final state. With `Exact` this is the oracle
+// of the operator: its order of operations (step.hpp) is normative.
 //
 // 5 K V flop a token and head.
 #pragma once

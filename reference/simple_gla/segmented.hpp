@@ -11,7 +11,8 @@
 namespace groundstate::simple_gla {
 
 template <class Recipe>
-Result<ScalarOf<Recipe>> segmented(const Problem<ScalarOf<Recipe>>& p, Index segments, Index length) {
+Result<ScalarOf<Recipe>> segmented(const Problem<ScalarOf<Recipe>>& p, Index segments,
+                                   Index length) {
   using Scalar = ScalarOf<Recipe>;
   if (p.time() == 0) return {Matrix<Scalar>(0, p.value()), p.h0};
   const Index chunks = number_of_chunks(p.time(), length);

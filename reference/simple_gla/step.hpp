@@ -4,10 +4,10 @@
 //   S[k,v] := fma(k_t[k], v_t[v], S[k,v])     token t's own term is not decayed
 //   o_t[v]  = sum_k (scale q_t[k]) S[k,v]     ascending k, one fma a term
 //
-// Columns of the state are independent, so they are processed in strips that stay in the first-level
-// cache for the whole sequence; strips are the parallel unit inside one problem. Calling it with m tokens
-// at once or m times with one gives the same bits.
-// Rounding points: carry, after each token.
+// Columns of the state are independent, so they are processed in strips that stay in the
+// first-level cache for the whole sequence; strips are the parallel unit inside one problem.
+// Calling it with m tokens at once or m times with one gives the same bits. Rounding points: carry,
+// after each token.
 #pragma once
 
 #include <vector>
@@ -18,11 +18,13 @@
 
 namespace groundstate::simple_gla {
 
-// 128 bytes of columns: the sums of a strip stay in registers, the strip itself (16 KiB at K = 128) in L1.
-template <class Scalar> inline constexpr Index strip_width = std::max<Index>(1, 128 / sizeof(Scalar));
+// 128 bytes of columns: the sums of a strip stay in registers, the strip itself (16 KiB at K = 128)
+// in L1.
+template <class Scalar>
+inline constexpr Index strip_width = std::max<Index>(1, 128 / sizeof(Scalar));
 
-// One token on a strip [keys x strip_width]. Out of line, so that nothing but the strip's own sums and
-// values competes for registers (inlined it runs at half the speed).
+// One token on a strip [keys x strip_width]. Out of line, so that nothing but the strip's own sums
+// and values competes for registers (inlined it runs at half the speed).
 template <class Recipe>
 [[gnu::noinline]] void advance_token(const ScalarOf<Recipe>* scaled_q, const ScalarOf<Recipe>* k,
                                      ScalarOf<Recipe> decay, const ScalarOf<Recipe>* v, Index keys,
@@ -49,11 +51,12 @@ template <class Recipe>
   for (Index j = 0; j < width; ++j) o[j] = sum[j];
 }
 
-// Advances `state` [key, value] by the tokens of `p`, the first of which is number `first_time` of its
-// sequence, and writes their outputs to `o` [time, value]. p.h0 is not read.
+// Advances `state` [key, value] by the tokens of `p`, the first of which is number `first_time` of
+// its sequence, and writes their outputs to `o` [time, value]. p.h0 is not read.
 template <class Recipe>
-void advance(const Problem<ScalarOf<Recipe>>& p, Index first_time, MatrixRef<ScalarOf<Recipe>> state,
-             MatrixRef<ScalarOf<Recipe>> o, const Recipe& recipe = {}) {
+void advance(const Problem<ScalarOf<Recipe>>& p, Index first_time,
+             MatrixRef<ScalarOf<Recipe>> state, MatrixRef<ScalarOf<Recipe>> o,
+             const Recipe& recipe = {}) {
   using Scalar = ScalarOf<Recipe>;
   constexpr Index width = strip_width<Scalar>;
   constexpr Index block = 128;  // tokens: their q and k stay in L2 while the strips take turns
@@ -64,7 +67,9 @@ void advance(const Problem<ScalarOf<Recipe>>& p, Index first_time, MatrixRef<Sca
     const Index own = (columns + width - 1) / width;
     // Columns beyond the last are zero, which is neutral.
     std::vector<Scalar> buffer(static_cast<std::size_t>(own * keys * width), Scalar(0));
-    const auto strip = [&](Index column) { return buffer.data() + (column / width) * keys * width; };
+    const auto strip = [&](Index column) {
+      return buffer.data() + (column / width) * keys * width;
+    };
     for (Index k = 0; k < keys; ++k)
       for (Index j = 0; j < columns; ++j) strip(j)[k * width + j % width] = state(k, first + j);
     std::vector<Recipe> disturbance(static_cast<std::size_t>(own), recipe);
@@ -80,7 +85,8 @@ void advance(const Problem<ScalarOf<Recipe>>& p, Index first_time, MatrixRef<Sca
         for (Index t = 0; t < count; ++t) {
           for (Index j = 0; j < used; ++j) value[j] = p.v(begin + t, first + column + j);
           advance_token(scaled_q.row(t).data(), p.k.row(begin + t).data(), factor[t], value, keys,
-                        strip(column), output, disturbance[static_cast<std::size_t>(column / width)],
+                        strip(column), output,
+                        disturbance[static_cast<std::size_t>(column / width)],
                         first_time + begin + t, first + column);
           for (Index j = 0; j < used; ++j) o(begin + t, first + column + j) = output[j];
         }

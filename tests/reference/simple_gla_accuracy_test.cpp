@@ -1,5 +1,5 @@
-// How wrong the oracle of simple_gla may itself be, and how far behind a reset a cumulative gate can be
-// trusted.
+// How wrong the oracle of simple_gla may itself be, and how far behind a reset a cumulative gate
+// can be trusted.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -18,11 +18,12 @@ namespace {
 
 // ---- the oracle against 64 significant bits
 
-// What the roundings of recurrent<Exact> can add up to, to first order: beside the size of each state
-// element (the recurrence on absolute values) the bound of its error is carried through the same
-// recurrence. u = 2^-53; per token and element: exp within 0.52 ulp, which is at most 1.04 u, the product
-// with the state one u of the decayed state, the multiply-add one u of the new one; where two gates are
-// given, their rounded sum another |d| u in the exponent. An output is K multiply-adds of a rounded q.
+// What the roundings of recurrent<Exact> can add up to, to first order: beside the size of each
+// state element (the recurrence on absolute values) the bound of its error is carried through the
+// same recurrence. u = 2^-53; per token and element: exp within 0.52 ulp, which is at most 1.04 u,
+// the product with the state one u of the decayed state, the multiply-add one u of the new one;
+// where two gates are given, their rounded sum another |d| u in the exponent. An output is K
+// multiply-adds of a rounded q.
 Result<double> error_bound(const Problem<double>& p, bool two_gates) {
   constexpr double u = 0x1p-53, denormal = std::numeric_limits<double>::denorm_min();
   Matrix<double> size = p.h0.cwiseAbs(), error = Matrix<double>::Zero(p.key(), p.value());
@@ -40,13 +41,15 @@ Result<double> error_bound(const Problem<double>& p, bool two_gates) {
   return {higher_orders * o, higher_orders * error};
 }
 
-// The first tokens of every hard input, as many as make `budget` multiply-adds of a 64-bit significand,
-// which are done in software.
+// The first tokens of every hard input, as many as make `budget` multiply-adds of a 64-bit
+// significand, which are done in software.
 //
-// Measured on data/simple_gla.cases, MEASURED
-//   groundstate_tests --gtest_filter='SimpleGlaOracle.*' --gtest_output=json
+// Measured on data/simple_gla.cases: at most 0.98 of the bound (where one rounding is all there is)
+// and
+// ||a - b|| <= 8.8e-16 ||b|| for every tensor (eight units of 2^-53), by
+//   groundstate_tests --gtest_filter='SimpleGlaOracle.*'
 TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
-  constexpr Index budget = 60'000;
+  constexpr Index budget = 40'000;
   double worst_part = 0, worst_relative = 0;
   std::string where_part, where_relative;
   Index compared = 0;
@@ -61,8 +64,8 @@ TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
     });
     const Options options{std::sqrt(1 / static_cast<double>(shape(x).key)),
                           example.line.get("reverse") == "yes"};
-    for (const Place& at : {place(x, options, 0, 0), place(x, options, shape(x).sequences - 1,
-                                                           shape(x).value_heads - 1)}) {
+    for (const Place& at : {place(x, options, 0, 0),
+                            place(x, options, shape(x).sequences - 1, shape(x).value_heads - 1)}) {
       const Index tokens = std::min(at.length, 1 + budget / (shape(x).key * shape(x).value));
       const auto beginning = [&]<class Scalar>(Scalar) {
         const Problem<Scalar> all = gather<Scalar>(x, options, at);
@@ -86,7 +89,8 @@ TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
         const double relative = norm > 0 ? static_cast<double>(error.norm() / norm) : 0;
         EXPECT_LE(part, 1) << tensor << " of " << example.line.canonical();
         if (part > worst_part) worst_part = part, where_part = example.line.canonical();
-        if (relative > worst_relative) worst_relative = relative, where_relative = example.line.canonical();
+        if (relative > worst_relative)
+          worst_relative = relative, where_relative = example.line.canonical();
         ++compared;
       };
       compare(exact.o, truth.o, bound.o, "o");
@@ -94,8 +98,8 @@ TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
     }
   }
   EXPECT_GT(compared, 500);
-  fmt::print("{} tensors: at most {:.2f} of the bound ({}), ||a - b|| <= {:.2g} ||b|| ({})\n", compared,
-             worst_part, where_part, worst_relative, where_relative);
+  fmt::print("{} tensors: at most {:.2f} of the bound ({}), ||a - b|| <= {:.2g} ||b|| ({})\n",
+             compared, worst_part, where_part, worst_relative, where_relative);
   RecordProperty("largest_part_of_bound", fmt::format("{:.3g}", worst_part));
   RecordProperty("largest_relative_error", fmt::format("{:.3g}", worst_relative));
 }
@@ -103,13 +107,15 @@ TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
 // ---- differences of cumulative gates
 
 // exp(G_j - G_i) against the same sum of raw gates in long double.
-template <class Scalar> long double true_factor(const Vector<Scalar>& g, Index from, Index to) {
+template <class Scalar>
+long double true_factor(const Vector<Scalar>& g, Index from, Index to) {
   long double sum = 0;
   for (Index t = from + 1; t <= to; ++t) sum += static_cast<long double>(g[t]);
   return std::exp(sum);
 }
 
-template <class Scalar> class SimpleGlaGate : public testing::Test {};
+template <class Scalar>
+class SimpleGlaGate : public testing::Test {};
 using Scalars = testing::Types<float, double>;
 TYPED_TEST_SUITE(SimpleGlaGate, Scalars);
 
@@ -122,8 +128,8 @@ TYPED_TEST(SimpleGlaGate, KeepsItsDigitsBehindAReset) {
       const RandomStream stream(7, "g");
       Vector<Scalar> g(time);
       for (Index t = 0; t < time; ++t)
-        g[t] = static_cast<Scalar>(t % interval == 3 ? reset
-                                                     : -0.02 * stream.uniform(static_cast<std::uint64_t>(t), 0));
+        g[t] = static_cast<Scalar>(
+            t % interval == 3 ? reset : -0.02 * stream.uniform(static_cast<std::uint64_t>(t), 0));
       const CumulativeDecay<Scalar> cumulative(g, 0, time);
       for (Index from = 0; from < time; ++from) {
         EXPECT_EQ(cumulative.between(from, from), Scalar(1));

@@ -1,8 +1,9 @@
-// Every path of simple_gla agrees with the recurrence on every hard input of data/simple_gla.cases, in
-// fp64: ||a - b|| <= 1e-13 ||b|| for each tensor, sequence and head.
+// Every path of simple_gla agrees with the recurrence on every hard input of data/simple_gla.cases,
+// in fp64: ||a - b|| <= 1e-13 ||b|| for each tensor, sequence and head.
 //
-// The limit is that of the specification for fp64 paths. Rounding errors of a long open memory add up
-// like a random walk, so it grows as sqrt(T) from 8192 tokens on; where ||b|| = 0 equality is demanded.
+// The limit is that of the specification for fp64 paths. Rounding errors of a long open memory add
+// up like a random walk, so it grows as sqrt(T) from 8192 tokens on; where ||b|| = 0 equality is
+// demanded.
 #include <algorithm>
 #include <cmath>
 #include <iostream>
@@ -32,8 +33,9 @@ std::vector<std::string> variants_of(const Example& example) {
   std::vector<std::string> result;
   for (const std::string& path : example.op().default_variants(example.line))
     if (path.find(':') == std::string::npos) result.push_back(path);
-  for (const char* const path : {"chunked[chunk=128]", "fused[chunk=16,num_steps=3,key_tile=8,value_tile=24]",
-                                 "segmented[chunk=16,segments=7]", "chunk_scan[chunk=16]"})
+  for (const char* const path :
+       {"chunked[chunk=128]", "fused[chunk=16,num_steps=3,key_tile=8,value_tile=24]",
+        "segmented[chunk=16,segments=7]", "chunk_scan[chunk=16]"})
     result.emplace_back(path);
   return result;
 }
@@ -48,7 +50,8 @@ TEST(SimpleGlaAgreement, EveryPathFollowsTheRecurrenceOnEveryHardInput) {
     const Operator& op = example.op();
     const std::vector<Pair> pairs = op.pairs(example.line, example.inputs);
     std::vector<PairOutputs> expected;
-    for (const Pair& pair : pairs) expected.push_back(op.oracle(example.line, example.inputs, pair));
+    for (const Pair& pair : pairs)
+      expected.push_back(op.oracle(example.line, example.inputs, pair));
     ASSERT_TRUE(finite(expected)) << example.line.canonical();
 
     struct Job {
@@ -70,20 +73,22 @@ TEST(SimpleGlaAgreement, EveryPathFollowsTheRecurrenceOnEveryHardInput) {
       Job& job = jobs[static_cast<std::size_t>(i)];
       const Pair& pair = pairs[job.pair];
       const PairOutputs result = op.emulate(example.line, job.variant, example.inputs, pair);
-      const double limit = 1e-13 * std::sqrt(std::max(1.0, static_cast<double>(pair.length) / 8192));
+      const double limit =
+          1e-13 * std::sqrt(std::max(1.0, static_cast<double>(pair.length) / 8192));
       for (std::size_t tensor = 0; tensor < 2; ++tensor) {
         const Matrix<double>& b = expected[job.pair][tensor];
         const double error = (result[tensor] - b).norm(), allowed = limit * b.norm();
-        job.part_of_limit[tensor] = error <= allowed ? (error == 0 ? 0 : error / allowed)
-                                                     : std::max(1.01, error / allowed);
+        job.part_of_limit[tensor] =
+            error <= allowed ? (error == 0 ? 0 : error / allowed) : std::max(1.01, error / allowed);
         if (std::isnan(error)) job.part_of_limit[tensor] = std::numeric_limits<double>::infinity();
       }
     });
     for (const Job& job : jobs)
       for (const std::size_t tensor : {0, 1}) {
         const double part = job.part_of_limit[tensor];
-        const auto where = fmt::format("{} of {}, {} of pair {}", job.variant.text(op.path_keys()),
-                                       example.line.canonical(), tensor == 0 ? "o" : "ht", job.pair);
+        const auto where =
+            fmt::format("{} of {}, {} of pair {}", job.variant.text(op.path_keys()),
+                        example.line.canonical(), tensor == 0 ? "o" : "ht", job.pair);
         EXPECT_LE(part, 1) << where << " (" << entry.source << ": " << entry.reason << ")";
         if (part > worst) {
           worst = part;
@@ -100,7 +105,8 @@ TEST(SimpleGlaAgreement, EveryPathFollowsTheRecurrenceOnEveryHardInput) {
   RecordProperty("worst_part_of_limit", fmt::format("{:.3g}", worst));
 }
 
-// The declared pairs in every bit, on the shapes and gates of the hard inputs (one case of each line).
+// The declared pairs in every bit, on the shapes and gates of the hard inputs (one case of each
+// line).
 TEST(SimpleGlaAgreement, EveryDeclaredPairOfVariantsIsEqualOnTheHardInputs) {
   std::set<std::string> lines;
   for (const CaseEntry& entry : cases_in_fp64()) {

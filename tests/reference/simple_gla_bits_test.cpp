@@ -1,5 +1,5 @@
-// The pairs of simple_gla that must agree in every bit, whatever the recipe: what a launcher, a layout, a
-// neighbour or a thread may never change.
+// The pairs of simple_gla that must agree in every bit, whatever the recipe: what a launcher, a
+// layout, a neighbour or a thread may never change.
 #include <array>
 #include <numeric>
 
@@ -23,8 +23,8 @@ TEST(SimpleGlaBits, NumStepsChangesNone) {
   for (const char* const gates : {"g", "gamma", "both", "none"})
     for (const Index chunks : {1, 2, 3, 5, 6, 7, 9})
       for (const Index missing : {0, 5}) {
-        const Example example(small(fmt::format("gate=medium gamma=-0.05 gate_inputs={} T={}", gates,
-                                                chunks * 16 - missing)));
+        const Example example(small(fmt::format("gate=medium gamma=-0.05 gate_inputs={} T={}",
+                                                gates, chunks * 16 - missing)));
         for (const std::string_view recipe : recipes)
           for (const std::string_view tiles : {"", ",key_tile=16,value_tile=8"}) {
             const auto path = [&](Index steps) {
@@ -43,7 +43,8 @@ TEST(SimpleGlaBits, PackedSequencesKeepNumStepsAndPeelTheTail) {
   for (const std::string_view recipe : recipes) {
     const auto one = example(fmt::format("fused[chunk=16,num_steps=1]:{}", recipe));
     for (Index steps = 2; steps <= 8; ++steps)
-      ASSERT_TRUE(same_bits(example(fmt::format("fused[chunk=16,num_steps={}]:{}", steps, recipe)), one))
+      ASSERT_TRUE(
+          same_bits(example(fmt::format("fused[chunk=16,num_steps={}]:{}", steps, recipe)), one))
           << recipe << " " << steps;
   }
 }
@@ -53,7 +54,7 @@ TEST(SimpleGlaBits, ARunReportsTheStepsThatTheRuleLeaves) {
   Tensors outputs = example.run("fused[chunk=16]");
   const auto report = [&](std::string_view variant) {
     return example.op().run(example.line, parse_path_variant(variant, example.op().path_keys()),
-                          example.inputs, outputs);
+                            example.inputs, outputs);
   };
   EXPECT_EQ(report("fused[chunk=16,num_steps=4]"), "num_steps 4 -> 2 (6 chunks)");
   EXPECT_EQ(report("fused[chunk=16,num_steps=3]"), "");
@@ -65,7 +66,8 @@ TEST(SimpleGlaBits, ValueTilesChangeNone) {
   for (const std::string_view recipe : recipes)
     for (const Index key_tile : {0, 7, 8, 24}) {
       const auto path = [&](Index value_tile) {
-        return fmt::format("fused[chunk=16,key_tile={},value_tile={}]:{}", key_tile, value_tile, recipe);
+        return fmt::format("fused[chunk=16,key_tile={},value_tile={}]:{}", key_tile, value_tile,
+                           recipe);
       };
       const auto whole = example(path(0));
       for (const Index value_tile : {1, 3, 8, 16, 19, 20, 64})
@@ -76,8 +78,8 @@ TEST(SimpleGlaBits, ValueTilesChangeNone) {
 TEST(SimpleGlaBits, OnePassEqualsTwoPassesWhereAllKeysAreInOneTile) {
   for (const char* const gate : {"open", "medium", "hard_reset", "growth"}) {
     const Example example(small(fmt::format("T=53 gate={}", gate)));
-    for (const std::string_view recipe : {"exact", "single", "tf32", "tensorcore-bf16", "tensorcore-fp16",
-                                          "tensorcore-bf16-state"}) {
+    for (const std::string_view recipe : {"exact", "single", "tf32", "tensorcore-bf16",
+                                          "tensorcore-fp16", "tensorcore-bf16-state"}) {
       const auto two = example(fmt::format("chunked[chunk=16]:{}", recipe));
       for (const std::string_view keys : {"", ",key_tile=24", ",key_tile=64", ",value_tile=6"})
         ASSERT_TRUE(same_bits(example(fmt::format("fused[chunk=16{}]:{}", keys, recipe)), two))
@@ -118,12 +120,13 @@ TEST(SimpleGlaBits, APackedSequenceIsTheSequenceAlone) {
     }
   };
   for (const char* const rest :
-       {"lengths=15", "lengths=0+0+16", "lengths=0+1+99+20", "lengths=25+24+50", "lengths=37+16+0+0",
-        "lengths=20+13+7+24 gate=open", "lengths=20+13+0+24 reverse=yes",
+       {"lengths=15", "lengths=0+0+16", "lengths=0+1+99+20", "lengths=25+24+50",
+        "lengths=37+16+0+0", "lengths=20+13+7+24 gate=open", "lengths=20+13+0+24 reverse=yes",
         "lengths=33+31+16 gate_inputs=both gamma=-0.05"})
     each_alone(fmt::format("{} HV=2", small(rest)), every_variant());
-  each_alone("simple_gla H=1 K=4 V=4 gate=slow state=random dtype=fp32 lengths=" + thousand,
-             {"recurrent", "chunked[chunk=16]", "fused[chunk=16]:single", "chunked:tensorcore-bf16"});
+  each_alone(
+      "simple_gla H=1 K=4 V=4 gate=slow state=random dtype=fp32 lengths=" + thousand,
+      {"recurrent", "chunked[chunk=16]", "fused[chunk=16]:single", "chunked:tensorcore-bf16"});
 }
 
 TEST(SimpleGlaBits, ABatchElementIsTheElementAlone) {
@@ -139,8 +142,9 @@ TEST(SimpleGlaBits, ABatchElementIsTheElementAlone) {
 }
 
 TEST(SimpleGlaBits, AHeadIsTheHeadAloneWithTheKeysOfItsGroup) {
-  const Example all("simple_gla B=2 H=2 HV=6 T=37 K=24 V=20 gate=mixed gate_inputs=both state=random "
-                    "dtype=fp32");
+  const Example all(
+      "simple_gla B=2 H=2 HV=6 T=37 K=24 V=20 gate=mixed gate_inputs=both state=random "
+      "dtype=fp32");
   for (const std::string& path : every_variant()) {
     const auto together = all(path);
     for (Index head = 0; head < 6; ++head) {
@@ -155,8 +159,9 @@ TEST(SimpleGlaBits, AHeadIsTheHeadAloneWithTheKeysOfItsGroup) {
 TEST(SimpleGlaBits, ThreadsChangeNone) {
   const int before = threads();
   // One problem, whose columns are shared out, and several.
-  for (const char* const line : {"simple_gla H=1 T=50 K=24 V=70 gate=medium state=random dtype=fp32",
-                                 "simple_gla B=3 HV=4 T=40 K=24 V=20 gate=medium state=random dtype=fp32"}) {
+  for (const char* const line :
+       {"simple_gla H=1 T=50 K=24 V=70 gate=medium state=random dtype=fp32",
+        "simple_gla B=3 HV=4 T=40 K=24 V=20 gate=medium state=random dtype=fp32"}) {
     const Example example(line);
     for (const std::string& path : every_variant()) {
       set_threads(1);
@@ -178,23 +183,29 @@ TEST(SimpleGlaBits, ThreadsChangeNone) {
 // ht of the first call is h0 of the second; states are fp64, so that nothing is rounded in between.
 TEST(SimpleGlaBits, ACallMayEndAtAnyChunkBoundary) {
   for (const std::string_view direction : {"no", "yes"}) {
-    const Example whole(small(fmt::format("T=70 gate=medium state_dtype=fp64 reverse={}", direction)));
+    const Example whole(
+        small(fmt::format("T=70 gate=medium state_dtype=fp64 reverse={}", direction)));
     for (const std::string& path : every_variant()) {
-      const Index interval = whole.op().resume_interval(parse_path_variant(path, whole.op().path_keys()));
+      const Index interval =
+          whole.op().resume_interval(parse_path_variant(path, whole.op().path_keys()));
       if (interval == 0) continue;
       const auto together = whole(path);
-      for (const Index done : interval == 1 ? std::vector<Index>{1, 16, 33, 69}
-                                            : std::vector<Index>{interval, 2 * interval, 4 * interval}) {
+      for (const Index done : interval == 1
+                                  ? std::vector<Index>{1, 16, 33, 69}
+                                  : std::vector<Index>{interval, 2 * interval, 4 * interval}) {
         const Index rest = 70 - done;
         const bool reverse = direction == "yes";
         const auto first = whole.part("time", reverse ? rest : 0, done)(path);
-        const auto second = whole.part("time", reverse ? 0 : done, rest)
-                                .with("h0", [&](Index i, double) { return first[0][1].data()[i]; })(path);
+        const auto second =
+            whole.part("time", reverse ? 0 : done, rest).with("h0", [&](Index i, double) {
+              return first[0][1].data()[i];
+            })(path);
         Matrix<double> o(70, 20);
         o.middleRows(reverse ? rest : 0, done) = first[0][0];
         o.middleRows(reverse ? 0 : done, rest) = second[0][0];
         ASSERT_TRUE(same_bits(o, together[0][0])) << path << " cut after " << done << ", o";
-        ASSERT_TRUE(same_bits(second[0][1], together[0][1])) << path << " cut after " << done << ", ht";
+        ASSERT_TRUE(same_bits(second[0][1], together[0][1]))
+            << path << " cut after " << done << ", ht";
       }
     }
   }
@@ -243,14 +254,16 @@ TEST(SimpleGlaBits, NothingIsReadFromOutputsAndEveryElementIsWritten) {
   for (const char* const line :
        {"simple_gla B=2 HV=4 T=37 K=24 V=20 gate=medium state=random dtype=fp32",
         "simple_gla T=37 K=24 V=20 gate=hard_reset dtype=bf16", "simple_gla T=0 K=8 V=8 state=none",
-        "simple_gla T=0 K=8 V=8 state=random", "simple_gla T=1 K=8 V=8", "simple_gla lengths=0+17+0+0 K=8 V=8",
+        "simple_gla T=0 K=8 V=8 state=random", "simple_gla T=1 K=8 V=8",
+        "simple_gla lengths=0+17+0+0 K=8 V=8",
         "simple_gla lengths=20+0+13 K=24 V=20 state=random reverse=yes"}) {
     const Example example(line);
     for (const std::string& path : every_variant()) {
       const Tensors zeroed = example.run(path, 0);
       for (const double filler : {std::numeric_limits<double>::quiet_NaN(),
                                   std::numeric_limits<double>::infinity(), 3e38})
-        ASSERT_TRUE(same_bits(example.run(path, filler), zeroed)) << line << " " << path << " " << filler;
+        ASSERT_TRUE(same_bits(example.run(path, filler), zeroed))
+            << line << " " << path << " " << filler;
     }
   }
 }
@@ -264,8 +277,9 @@ TEST(SimpleGlaBits, AnOpenGateIsNoGateAndAZeroStateIsNoState) {
   const Example plain = with("gate_inputs=none state=zero");
   for (const std::string& path : every_variant()) {
     const auto expected = plain(path);
-    for (const char* const rest : {"gate=open state=zero", "gate=denormal state=zero", "gate_inputs=none",
-                                   "gate_inputs=gamma gamma=lightning", "gate_inputs=gamma gamma=0"})
+    for (const char* const rest :
+         {"gate=open state=zero", "gate=denormal state=zero", "gate_inputs=none",
+          "gate_inputs=gamma gamma=lightning", "gate_inputs=gamma gamma=0"})
       ASSERT_TRUE(same_bits(with(rest)(path), expected)) << path << " " << rest;
   }
 }

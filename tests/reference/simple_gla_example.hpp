@@ -54,7 +54,8 @@ struct Example {
     return result;
   }
   // With one tensor in memory of its own; `value(index, old)` is the new value of an element.
-  template <class Value> Example with(std::string_view name, Value&& value) const {
+  template <class Value>
+  Example with(std::string_view name, Value&& value) const {
     Example result = *this;
     Tensor& tensor = *find(result.inputs, name);
     const Tensor old = tensor;
@@ -71,9 +72,10 @@ struct Example {
   Tensors inputs;
 };
 
-// Every path in every recipe that it has and `accept` takes, cut into several chunks, segments, calls and
-// tiles already by short sequences.
-template <class Accept> std::vector<std::string> variants(Accept&& accept) {
+// Every path in every recipe that it has and `accept` takes, cut into several chunks, segments,
+// calls and tiles already by short sequences.
+template <class Accept>
+std::vector<std::string> variants(Accept&& accept) {
   const Operator& op = operator_of(parse_case("simple_gla", grammars()));
   std::vector<std::string> result;
   for (const Path& path : op.paths()) {

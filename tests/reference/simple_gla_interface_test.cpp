@@ -1,5 +1,5 @@
-// The interface of simple_gla: storage of every type and layout is read exactly and written with one
-// rounding, and inputs that contradict each other are refused in words.
+// The interface of simple_gla: storage of every type and layout is read exactly and written with
+// one rounding, and inputs that contradict each other are refused in words.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -22,13 +22,14 @@ double normal(std::string_view name, Index i) {
 }
 
 // Dense tensors in the declared order, all of one type but for the offsets.
-template <class T> struct Dense {
-  std::vector<T> query = filled("q", batch * time * heads * keys),
-                 key = filled("k", batch * time * heads * keys),
-                 value = filled("v", batch * time * value_heads * values),
-                 log_decay = filled("g", batch * time * value_heads),
+template <class T>
+struct Dense {
+  std::vector<T> query = filled("q", batch*time*heads*keys),
+                 key = filled("k", batch*time*heads*keys),
+                 value = filled("v", batch*time*value_heads*values),
+                 log_decay = filled("g", batch*time*value_heads),
                  constant = filled("g_gamma", value_heads),
-                 state = filled("h0", batch * value_heads * keys * values);
+                 state = filled("h0", batch*value_heads*keys*values);
 
   static std::vector<T> filled(std::string_view name, Index count) {
     std::vector<T> result;
@@ -38,10 +39,12 @@ template <class T> struct Dense {
   HostInputs inputs() const {
     return {HostView<const T, Batch, Time, Head, Key>(query.data(), {batch, time, heads, keys}),
             HostView<const T, Batch, Time, Head, Key>(key.data(), {batch, time, heads, keys}),
-            HostView<const T, Batch, Time, ValueHead, Value>(value.data(), {batch, time, value_heads, values}),
+            HostView<const T, Batch, Time, ValueHead, Value>(value.data(),
+                                                             {batch, time, value_heads, values}),
             HostView<const T, Batch, Time, ValueHead>(log_decay.data(), {batch, time, value_heads}),
             HostView<const T, ValueHead>(constant.data(), {value_heads}),
-            HostView<const T, Sequence, ValueHead, Key, Value>(state.data(), {batch, value_heads, keys, values}),
+            HostView<const T, Sequence, ValueHead, Key, Value>(state.data(),
+                                                               {batch, value_heads, keys, values}),
             {}};
   }
 };
@@ -53,7 +56,8 @@ Result<double> oracle(const Problem<double>& p) { return recurrent<Exact>(p); }
 // ---- gather
 
 // By the definition of each tensor, element by element.
-template <class T> void expect_gathered(const Problem<double>& p, const Dense<T>& x, Index b, Index hv) {
+template <class T>
+void expect_gathered(const Problem<double>& p, const Dense<T>& x, Index b, Index hv) {
   const auto at = [](const std::vector<T>& data, Index i) {
     return static_cast<double>(data[static_cast<std::size_t>(i)]);
   };
@@ -74,7 +78,8 @@ template <class T> void expect_gathered(const Problem<double>& p, const Dense<T>
   EXPECT_EQ(p.scale, 0.5);
 }
 
-template <class T> class SimpleGlaStorage : public testing::Test {};
+template <class T>
+class SimpleGlaStorage : public testing::Test {};
 using StorageTypes = testing::Types<double, float, bf16, fp16>;
 TYPED_TEST_SUITE(SimpleGlaStorage, StorageTypes);
 
@@ -82,12 +87,14 @@ TYPED_TEST(SimpleGlaStorage, IsWidenedExactly) {
   const Dense<TypeParam> x;
   for (Index b = 0; b < batch; ++b)
     for (Index hv = 0; hv < value_heads; ++hv)
-      expect_gathered(gather<double>(x.inputs(), options, place(x.inputs(), options, b, hv)), x, b, hv);
+      expect_gathered(gather<double>(x.inputs(), options, place(x.inputs(), options, b, hv)), x, b,
+                      hv);
 }
 
 TYPED_TEST(SimpleGlaStorage, MayBeSlicesOfOneFusedTensor) {
   const Dense<TypeParam> x;
-  // q, k and v of a token beside each other, as one projection makes them; a few elements lie between.
+  // q, k and v of a token beside each other, as one projection makes them; a few elements lie
+  // between.
   const Index q_at = 1, k_at = q_at + heads * keys + 2, v_at = k_at + heads * keys + 3,
               token = v_at + value_heads * values + 5;
   std::vector<TypeParam> fused(static_cast<std::size_t>(batch * time * token),
@@ -95,7 +102,8 @@ TYPED_TEST(SimpleGlaStorage, MayBeSlicesOfOneFusedTensor) {
   for (Index row = 0; row < batch * time; ++row) {
     const auto copy = [&](const std::vector<TypeParam>& from, Index width, Index to) {
       for (Index i = 0; i < width; ++i)
-        fused[static_cast<std::size_t>(row * token + to + i)] = from[static_cast<std::size_t>(row * width + i)];
+        fused[static_cast<std::size_t>(row * token + to + i)] =
+            from[static_cast<std::size_t>(row * width + i)];
     };
     copy(x.query, heads * keys, q_at);
     copy(x.key, heads * keys, k_at);
@@ -103,8 +111,10 @@ TYPED_TEST(SimpleGlaStorage, MayBeSlicesOfOneFusedTensor) {
   }
   HostInputs sliced = x.inputs();
   using QueryView = HostView<const TypeParam, Batch, Time, Head, Key>;
-  sliced.query = QueryView(fused.data() + q_at, {batch, time, heads, keys}, {time * token, token, keys, 1});
-  sliced.key = QueryView(fused.data() + k_at, {batch, time, heads, keys}, {time * token, token, keys, 1});
+  sliced.query =
+      QueryView(fused.data() + q_at, {batch, time, heads, keys}, {time * token, token, keys, 1});
+  sliced.key =
+      QueryView(fused.data() + k_at, {batch, time, heads, keys}, {time * token, token, keys, 1});
   sliced.value = HostView<const TypeParam, Batch, Time, ValueHead, Value>(
       fused.data() + v_at, {batch, time, value_heads, values}, {time * token, token, values, 1});
   for (Index b = 0; b < batch; ++b)
@@ -133,17 +143,20 @@ TYPED_TEST(SimpleGlaStorage, MayBeBroadcastAndTransposed) {
   Dense<TypeParam> same = x;  // the same, written out
   for (Index b = 0; b < batch; ++b) {
     for (Index i = 0; i < time * value_heads; ++i)
-      same.log_decay[static_cast<std::size_t>(b * time * value_heads + i)] = x.log_decay[static_cast<std::size_t>(i)];
+      same.log_decay[static_cast<std::size_t>(b * time * value_heads + i)] =
+          x.log_decay[static_cast<std::size_t>(i)];
     for (Index t = 0; t < time; ++t)
       for (Index i = 0; i < heads * keys; ++i)
         same.key[static_cast<std::size_t>((b * time + t) * heads * keys + i)] =
             x.key[static_cast<std::size_t>((b * time + t) * keys + i % keys)];
     for (Index i = 0; i < value_heads * keys * values; ++i)
-      same.state[static_cast<std::size_t>(b * value_heads * keys * values + i)] = x.state[static_cast<std::size_t>(i)];
+      same.state[static_cast<std::size_t>(b * value_heads * keys * values + i)] =
+          x.state[static_cast<std::size_t>(i)];
   }
   for (Index b = 0; b < batch; ++b)
     for (Index hv = 0; hv < value_heads; ++hv)
-      expect_gathered(gather<double>(strided, options, place(strided, options, b, hv)), same, b, hv);
+      expect_gathered(gather<double>(strided, options, place(strided, options, b, hv)), same, b,
+                      hv);
 }
 
 TEST(SimpleGlaGather, AbsentTensorsAreZero) {
@@ -193,29 +206,34 @@ TYPED_TEST(SimpleGlaStorage, IsWrittenWithOneRoundingAndNowhereElse) {
           recurrent<Exact>(gather<double>(x.inputs(), options, place(x.inputs(), options, b, hv)));
       for (Index t = 0; t < time; ++t)
         for (Index v = 0; v < o_row; ++v) {
-          const TypeParam stored = o[static_cast<std::size_t>(((b * time + t) * value_heads + hv) * o_row + v)];
-          EXPECT_TRUE(same(stored, v < values ? r.o(t, v) : -77.0)) << b << " " << hv << " " << t << " " << v;
+          const TypeParam stored =
+              o[static_cast<std::size_t>(((b * time + t) * value_heads + hv) * o_row + v)];
+          EXPECT_TRUE(same(stored, v < values ? r.o(t, v) : -77.0))
+              << b << " " << hv << " " << t << " " << v;
         }
       for (Index v = 0; v < values; ++v)
         for (Index k = 0; k < ht_row; ++k) {
-          const TypeParam stored = ht[static_cast<std::size_t>(((b * value_heads + hv) * values + v) * ht_row + k)];
-          EXPECT_TRUE(same(stored, k < keys ? r.ht(k, v) : -77.0)) << b << " " << hv << " " << v << " " << k;
+          const TypeParam stored =
+              ht[static_cast<std::size_t>(((b * value_heads + hv) * values + v) * ht_row + k)];
+          EXPECT_TRUE(same(stored, k < keys ? r.ht(k, v) : -77.0))
+              << b << " " << hv << " " << v << " " << k;
         }
     }
 }
 
 TEST(SimpleGlaScatter, TheFinalStateIsOptional) {
   const Dense<double> x;
-  std::vector<double> with(static_cast<std::size_t>(batch * time * value_heads * values)), without = with,
-      ht(x.state.size());
+  std::vector<double> with(static_cast<std::size_t>(batch * time * value_heads * values)),
+      without = with, ht(x.state.size());
   const auto outputs = [&](std::vector<double>& o) {
     HostOutputs y;
-    y.output = HostView<double, Batch, Time, ValueHead, Value>(o.data(), {batch, time, value_heads, values});
+    y.output = HostView<double, Batch, Time, ValueHead, Value>(o.data(),
+                                                               {batch, time, value_heads, values});
     return y;
   };
   HostOutputs both = outputs(with);
-  both.final_state =
-      HostView<double, Sequence, ValueHead, Key, Value>(ht.data(), {batch, value_heads, keys, values});
+  both.final_state = HostView<double, Sequence, ValueHead, Key, Value>(
+      ht.data(), {batch, value_heads, keys, values});
   for_each_problem<double>(x.inputs(), options, both, oracle);
   for_each_problem<double>(x.inputs(), options, outputs(without), oracle);
   EXPECT_EQ(with, without);
@@ -226,7 +244,8 @@ TEST(SimpleGlaScatter, ReverseWritesEachTokenInItsPlace) {
   const Options reversed{0.5, true};
   std::vector<double> o(static_cast<std::size_t>(batch * time * value_heads * values));
   HostOutputs y;
-  y.output = HostView<double, Batch, Time, ValueHead, Value>(o.data(), {batch, time, value_heads, values});
+  y.output =
+      HostView<double, Batch, Time, ValueHead, Value>(o.data(), {batch, time, value_heads, values});
   for_each_problem<double>(x.inputs(), reversed, y, oracle);
   // The last token is the first to be processed: it sees the decayed initial state and itself.
   const Problem<double> p = gather<double>(x.inputs(), options, place(x.inputs(), options, 1, 2));
@@ -251,17 +270,22 @@ std::string refusal(const HostInputs& x) {
 
 // One row of `time` tokens, cut by these offsets.
 struct Packed {
-  explicit Packed(std::vector<std::int64_t> entries, Index states = -1) : offsets(std::move(entries)) {
+  explicit Packed(std::vector<std::int64_t> entries, Index states = -1)
+      : offsets(std::move(entries)) {
     const Index sequences = states >= 0 ? states : static_cast<Index>(offsets.size()) - 1;
     x = dense.inputs();
-    x.query = HostView<const double, Batch, Time, Head, Key>(dense.query.data(), {1, time, heads, keys});
-    x.key = HostView<const double, Batch, Time, Head, Key>(dense.key.data(), {1, time, heads, keys});
+    x.query =
+        HostView<const double, Batch, Time, Head, Key>(dense.query.data(), {1, time, heads, keys});
+    x.key =
+        HostView<const double, Batch, Time, Head, Key>(dense.key.data(), {1, time, heads, keys});
     x.value = HostView<const double, Batch, Time, ValueHead, Value>(dense.value.data(),
-                                                                     {1, time, value_heads, values});
-    x.log_decay = HostView<const double, Batch, Time, ValueHead>(dense.log_decay.data(), {1, time, value_heads});
+                                                                    {1, time, value_heads, values});
+    x.log_decay = HostView<const double, Batch, Time, ValueHead>(dense.log_decay.data(),
+                                                                 {1, time, value_heads});
     x.initial_state = HostView<const double, Sequence, ValueHead, Key, Value>(
         dense.state.data(), {sequences, value_heads, keys, values});
-    x.offsets = HostView<const std::int64_t, Offset>(offsets.data(), {static_cast<Index>(offsets.size())});
+    x.offsets =
+        HostView<const std::int64_t, Offset>(offsets.data(), {static_cast<Index>(offsets.size())});
   }
   Dense<double> dense;
   std::vector<std::int64_t> offsets;
@@ -281,9 +305,11 @@ TEST(SimpleGlaValidate, RefusesOffsetsThatAreNone) {
             "simple_gla: cu_seqlens must not decrease: entry 2 is 2 after 3");
   EXPECT_EQ(refusal(Packed({0, 3, 4}).x),
             "simple_gla: cu_seqlens must end at the number of tokens, 5, got 4");
-  EXPECT_EQ(refusal(Packed({0, 6}).x), "simple_gla: cu_seqlens must end at the number of tokens, 5, got 6");
+  EXPECT_EQ(refusal(Packed({0, 6}).x),
+            "simple_gla: cu_seqlens must end at the number of tokens, 5, got 6");
   EXPECT_EQ(refusal(Packed({1, 5}).x), "simple_gla: cu_seqlens must start at 0, got 1");
-  EXPECT_EQ(refusal(Packed({0, -1, 5}).x), "simple_gla: cu_seqlens must not decrease: entry 1 is -1 after 0");
+  EXPECT_EQ(refusal(Packed({0, -1, 5}).x),
+            "simple_gla: cu_seqlens must not decrease: entry 1 is -1 after 0");
   EXPECT_EQ(refusal(Packed({}, 0).x), "simple_gla: cu_seqlens needs at least one entry");
 }
 
@@ -302,13 +328,15 @@ TEST(SimpleGlaValidate, RefusesAStateForOtherSequences) {
   HostInputs wrong = x.inputs();
   wrong.initial_state = HostView<const double, Sequence, ValueHead, Key, Value>(
       x.state.data(), {batch, value_heads, values, keys});
-  EXPECT_EQ(refusal(wrong), "simple_gla: h0 must be [sequence, value_head, key, value] = [2, 4, 3, 6]");
+  EXPECT_EQ(refusal(wrong),
+            "simple_gla: h0 must be [sequence, value_head, key, value] = [2, 4, 3, 6]");
 }
 
 TEST(SimpleGlaValidate, RefusesHeadsThatDoNotGroup) {
   const Dense<double> x;
   HostInputs wrong = x.inputs();
-  wrong.value = HostView<const double, Batch, Time, ValueHead, Value>(x.value.data(), {batch, time, 3, values});
+  wrong.value = HostView<const double, Batch, Time, ValueHead, Value>(x.value.data(),
+                                                                      {batch, time, 3, values});
   EXPECT_EQ(refusal(wrong), "simple_gla: heads of v (3) must be a multiple of the heads of q (2)");
 }
 
@@ -321,7 +349,8 @@ TEST(SimpleGlaValidate, RefusesTensorsOfOtherShapes) {
   };
   EXPECT_EQ(refused([](HostInputs& in) { in.value = {}; }), "simple_gla: q, k and v are required");
   EXPECT_EQ(refused([&](HostInputs& in) {
-              in.key = HostView<const double, Batch, Time, Head, Key>(x.key.data(), {batch, time, heads, 2});
+              in.key = HostView<const double, Batch, Time, Head, Key>(x.key.data(),
+                                                                      {batch, time, heads, 2});
             }),
             "simple_gla: k must have the shape of q");
   EXPECT_EQ(refused([&](HostInputs& in) {
@@ -330,7 +359,8 @@ TEST(SimpleGlaValidate, RefusesTensorsOfOtherShapes) {
             }),
             "simple_gla: v must have the batch and time of q");
   EXPECT_EQ(refused([&](HostInputs& in) {
-              in.log_decay = HostView<const double, Batch, Time, ValueHead>(x.log_decay.data(), {batch, time, heads});
+              in.log_decay = HostView<const double, Batch, Time, ValueHead>(x.log_decay.data(),
+                                                                            {batch, time, heads});
             }),
             "simple_gla: g must be [batch, time, value_head] = [2, 5, 4]");
   EXPECT_EQ(refused([&](HostInputs& in) {

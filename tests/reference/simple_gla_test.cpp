@@ -36,8 +36,14 @@ const std::vector<NamedPath>& every_path() {
       {"chunk_scan", [](P p) { return chunk_scan<Exact>(p, 2); }},
       {"chunked by 2", [](P p) { return chunked<Exact>(p, 2); }},
       {"chunked by 16", [](P p) { return chunked<Exact>(p, 16); }},
-      {"fused", [](P p) { return fused<Exact>(p, {2, 3}); }},
-      {"fused, tiled", [](P p) { return fused<Exact>(p, {16, 4, 2, 3}); }},
+      {"fused",
+       [](P p) {
+         return fused<Exact>(p, {2, 3});
+       }},
+      {"fused, tiled",
+       [](P p) {
+         return fused<Exact>(p, {16, 4, 2, 3});
+       }},
       {"segmented", [](P p) { return segmented<Exact>(p, 3, 2); }},
       {"parallel", [](P p) { return parallel<Exact>(p); }},
   };
@@ -54,8 +60,9 @@ Matrix<double> integers(Index rows, Index columns, std::string_view name) {
 
 // Integers in -3 .. 3: every product and every sum of the maths is exact in any order.
 Problem<double> integer_problem(Index time, Index key, Index value, double log_decay) {
-  return {integers(time, key, "q"),   integers(time, key, "k"), integers(time, value, "v"),
-          Vector<double>::Constant(time, log_decay), integers(key, value, "h0"), 1.0};
+  return {integers(time, key, "q"),   integers(time, key, "k"),
+          integers(time, value, "v"), Vector<double>::Constant(time, log_decay),
+          integers(key, value, "h0"), 1.0};
 }
 
 void expect_result(const Result<double>& r, const Matrix<double>& o, const Matrix<double>& ht,
@@ -68,7 +75,8 @@ void expect_result(const Result<double>& r, const Matrix<double>& o, const Matri
 
 Problem<double> halving() {
   const Matrix<double> ones = Matrix<double>::Ones(3, 1);
-  return {ones, ones, ones, Vector<double>::Constant(3, -std::log(2.0)), Matrix<double>::Zero(1, 1), 1.0};
+  return {ones, ones, ones, Vector<double>::Constant(3, -std::log(2.0)), Matrix<double>::Zero(1, 1),
+          1.0};
 }
 
 TEST(SimpleGla, WorkedExampleComesOutExactly) {
@@ -141,8 +149,8 @@ TEST(SimpleGla, AConstantDecayOfOnesIsAGeometricSum) {
   const Index time = 100;  // ragged for every chunk length used here
   const double g = -0.05;
   const Matrix<double> ones = Matrix<double>::Ones(time, 1);
-  const Problem<double> p{ones, ones, ones, Vector<double>::Constant(time, g), Matrix<double>::Ones(1, 1),
-                          0.5};
+  const Problem<double> p{
+      ones, ones, ones, Vector<double>::Constant(time, g), Matrix<double>::Ones(1, 1), 0.5};
   for (const NamedPath& path : every_path()) {
     const Result<double> r = path.compute(p);
     for (Index t = 0; t < time; ++t) {
@@ -160,14 +168,16 @@ TEST(SimpleGla, ScaleMultipliesTheOutputAndNotTheState) {
   Problem<double> scaled = one;
   scaled.scale = -0.125;
   for (const NamedPath& path : every_path())
-    expect_result(path.compute(scaled), -0.125 * path.compute(one).o, path.compute(one).ht, path.name);
+    expect_result(path.compute(scaled), -0.125 * path.compute(one).o, path.compute(one).ht,
+                  path.name);
 }
 
 TEST(SimpleGla, ASingleTokenDecaysTheStateAndAddsItself) {
   Problem<double> p = integer_problem(1, 5, 7, -std::log(2.0));
   p.h0 *= 2;
   const Matrix<double> ht = p.h0 / 2 + p.k.transpose() * p.v;
-  for (const NamedPath& path : every_path()) expect_result(path.compute(p), p.q * ht, ht, path.name);
+  for (const NamedPath& path : every_path())
+    expect_result(path.compute(p), p.q * ht, ht, path.name);
 }
 
 TEST(SimpleGla, NoTokenReturnsTheInitialState) {
@@ -204,9 +214,10 @@ TEST(SimpleGlaScan, CompositionIsAssociativeUpToRoundingForAnyDecay) {
       const auto x = stretch(0, -1.0), y = stretch(1, a), z = stretch(2, b);
       const auto left = then(then(x, y), z), right = then(x, then(y, z));
       const double size = std::exp(a + b) * 3 + std::exp(b) * 3 + 3;  // of the terms
-      // Each side: two exponentials, two products and two sums in the longest chain, and the rounding
-      // of a + b, which is at most 8 units of the last place here.
-      EXPECT_LE((left.state - right.state).cwiseAbs().maxCoeff(), size * 20 * 0x1p-53) << a << " " << b;
+      // Each side: two exponentials, two products and two sums in the longest chain, and the
+      // rounding of a + b, which is at most 8 units of the last place here.
+      EXPECT_LE((left.state - right.state).cwiseAbs().maxCoeff(), size * 20 * 0x1p-53)
+          << a << " " << b;
       EXPECT_NEAR(left.log_decay, right.log_decay, 0x1p-50);
     }
 }
@@ -241,10 +252,13 @@ TEST(SimpleGlaScan, EveryTreeGivesTheInclusiveScan) {
 // ---- num_steps
 
 TEST(SimpleGlaNumSteps, AreHalvedUntilTheyDivideTheNumberOfChunks) {
-  struct Row { Index chunks, requested, effective; };
+  struct Row {
+    Index chunks, requested, effective;
+  };
   for (const auto& [chunks, requested, effective] :
-       {Row{1, 4, 1}, Row{2, 4, 2}, Row{6, 4, 2}, Row{7, 4, 1}, Row{8, 4, 4}, Row{9, 4, 1}, Row{9, 3, 3},
-        Row{6, 5, 2}, Row{6, 6, 6}, Row{6, 7, 3}, Row{12, 8, 4}, Row{5, 1, 1}, Row{0, 4, 4}, Row{3, 0, 1}})
+       {Row{1, 4, 1}, Row{2, 4, 2}, Row{6, 4, 2}, Row{7, 4, 1}, Row{8, 4, 4}, Row{9, 4, 1},
+        Row{9, 3, 3}, Row{6, 5, 2}, Row{6, 6, 6}, Row{6, 7, 3}, Row{12, 8, 4}, Row{5, 1, 1},
+        Row{0, 4, 4}, Row{3, 0, 1}})
     EXPECT_EQ(effective_num_steps(chunks, requested), effective) << chunks << " by " << requested;
 }
 

@@ -108,13 +108,9 @@ class SimpleGla final : public Operator {
 
   std::vector<KeyValueHelp> regimes() const override {
     std::vector<KeyValueHelp> result;
-    const auto append = [&](std::string_view key, std::span<const Regime> table) {
-      for (const Regime& r : table)
-        result.push_back({std::string(key), std::string(r.name), std::string(r.shows)});
-    };
-    append("gate", gate_regimes());
-    append("values", value_regimes());
-    append("keys", key_regimes());
+    append_regimes(result, "gate", gate_regimes());
+    append_regimes(result, "values", value_regimes());
+    append_regimes(result, "keys", key_regimes());
     result.push_back({"gamma", "retnet", "log(1 - 2^(-5-h)): long memories, by head"});
     result.push_back({"gamma", "lightning", "-(8/H) h: head 0 has no decay at all"});
     result.push_back({"gamma", "alibi", "-slope[h]: up to 0.71, 128 tokens overflow exp in fp32"});
@@ -161,22 +157,15 @@ class SimpleGla final : public Operator {
     const Dimensions n = dimensions(c);
     gla::HostInputs none;
     std::vector<TensorSpec> specs;
-    gla::input_tensors(none, [&](std::string_view name, const auto& view, gla::ElementClass kind,
-                                 gla::Presence presence) {
-      if (presence == gla::Presence::optional && !given(c, name)) return;
-      TensorSpec spec{std::string(name),
-                      type_of(c, kind),
-                      axes_of(view, extents(n)),
-                      {},
-                      presence == gla::Presence::required,
-                      domain(name),
-                      name != "g" && name != "g_gamma",
-                      element(c, n, name)};
-      if (kind == gla::ElementClass::state && c.get("state_layout") == "vk")
-        spec.storage_order = {0, 1, 3, 2};
-      checked_elements(shape_of(spec), fmt::format("simple_gla {}", name));
-      specs.push_back(std::move(spec));
-    });
+    gla::input_tensors(
+        none, [&](std::string_view name, const auto& view, ElementClass kind, Presence presence) {
+          if (presence == Presence::optional && !given(c, name)) return;
+          TensorSpec own = spec(c, n, name, view, kind, presence);
+          own.domain = domain(name);
+          own.finite = kind != ElementClass::gate;
+          own.element = element(c, n, name);
+          specs.push_back(std::move(own));
+        });
     return specs;
   }
 
@@ -184,37 +173,18 @@ class SimpleGla final : public Operator {
     const Dimensions n = dimensions(c);
     gla::HostOutputs none;
     std::vector<TensorSpec> specs;
-    gla::output_tensors(none, [&](std::string_view name, const auto& view, gla::ElementClass kind,
-                                  gla::Presence presence) {
-      TensorSpec spec{std::string(name),
-                      type_of(c, kind),
-                      axes_of(view, extents(n)),
-                      {},
-                      presence == gla::Presence::required,
-                      "",
-                      true,
-                      {}};
-      if (kind == gla::ElementClass::state && c.get("state_layout") == "vk")
-        spec.storage_order = {0, 1, 3, 2};
-      checked_elements(shape_of(spec), fmt::format("simple_gla {}", name));
-      specs.push_back(std::move(spec));
-    });
+    gla::output_tensors(
+        none, [&](std::string_view name, const auto& view, ElementClass kind, Presence presence) {
+          specs.push_back(spec(c, n, name, view, kind, presence));
+        });
     return specs;
   }
 
   Cost cost(const Case& c) const override {
     const Dimensions n = dimensions(c);
-    Cost cost{5.0 * double(n.batch) * double(n.time) * double(n.value_heads) * double(n.key) *
-                  double(n.value),
-              0};
-    const auto add = [&](const std::vector<TensorSpec>& specs) {
-      for (const TensorSpec& spec : specs)
-        cost.bytes +=
-            double(checked_elements(shape_of(spec), spec.name)) * double(size_of(spec.type));
-    };
-    add(inputs(c));
-    add(outputs(c));
-    return cost;
+    return {5.0 * double(n.batch) * double(n.time) * double(n.value_heads) * double(n.key) *
+                double(n.value),
+            total_bytes(inputs(c)) + total_bytes(outputs(c))};
   }
 
   double path_flops(const Case& c, const PathVariant& variant) const override {
@@ -238,14 +208,9 @@ class SimpleGla final : public Operator {
 
   Case infer(const Case& c, const Tensors& inputs) const override {
     Inference inference(c);
-    const auto require = [&](std::string_view name) -> const Tensor& {
-      const Tensor* const tensor = find(inputs, name);
-      if (tensor == nullptr)
-        throw UsageError(fmt::format("inputs/{} is missing; simple_gla needs q, k and v", name));
-      return *tensor;
-    };
-    const Tensor &q = require("q"), &v = require("v");
-    require("k");
+    const Tensor &q = require_input(inputs, "q", "simple_gla"),
+                 &v = require_input(inputs, "v", "simple_gla");
+    require_input(inputs, "k", "simple_gla");
     const Tensor *const g = find(inputs, "g"), *const gamma = find(inputs, "g_gamma"),
                         *const h0 = find(inputs, "h0"), *const offsets = find(inputs, "cu_seqlens");
     if (offsets != nullptr) {
@@ -275,24 +240,16 @@ class SimpleGla final : public Operator {
     inference.set("K", q.extent("key"), "inputs/q");
     inference.set("V", v.extent("value"), "inputs/v");
     inference.set("dtype", std::string(name_of(q.type())), "inputs/q");
-    const auto set_type = [&](std::string_view key, const Tensor& tensor) {
-      const std::string word(name_of(tensor.type()));
-      if (c.is_explicit(key) || word != default_type(inference.result()))
-        inference.set(key, word, "inputs/" + tensor.name());
-    };
-    if (g != nullptr) set_type("gate_dtype", *g);
-    if (gamma != nullptr) set_type("gate_dtype", *gamma);
-    if (h0 != nullptr) set_type("state_dtype", *h0);
+    if (g != nullptr) inference.set_type("gate_dtype", *g);
+    if (gamma != nullptr) inference.set_type("gate_dtype", *gamma);
+    if (h0 != nullptr) inference.set_type("state_dtype", *h0);
     inference.set("gate_inputs",
                   g && gamma ? "both"
                   : g        ? "g"
                   : gamma    ? "gamma"
                              : "none",
                   "the presence of inputs/g and inputs/g_gamma");
-    if (h0 == nullptr && c.get("state") != "none")
-      throw UsageError(
-          fmt::format("the case says state={}, but inputs/h0 is missing", c.get("state")));
-    if (h0 != nullptr && c.get("state") == "none") inference.set("state", "random", "inputs/h0");
+    inference.set_presence("state", inputs, "h0");
     return inference.result();
   }
 
@@ -431,31 +388,32 @@ class SimpleGla final : public Operator {
             {Sequence::name, n.sequences},   {Offset::name, n.sequences + 1}};
   }
 
-  static std::vector<Index> shape_of(const TensorSpec& spec) {
-    std::vector<Index> result;
-    for (const AxisExtent& axis : spec.axes) result.push_back(axis.extent);
-    return result;
-  }
-
-  static std::string default_type(const Case& c) {
-    return c.get("dtype") == "fp64" ? "fp64" : "fp32";
-  }
-
-  static ElementType type_of(const Case& c, gla::ElementClass kind) {
-    const auto derived = [&](std::string_view key) {
-      return element_type(c.get(key).empty() ? default_type(c) : c.get(key));
-    };
+  static ElementType type_of(const Case& c, ElementClass kind) {
     switch (kind) {
-      case gla::ElementClass::activation:
+      case ElementClass::activation:
         return element_type(c.get("dtype"));
-      case gla::ElementClass::gate:
-        return derived("gate_dtype");
-      case gla::ElementClass::state:
-        return derived("state_dtype");
-      case gla::ElementClass::index:
+      case ElementClass::gate:
+        return keyed_type(c, "gate_dtype");
+      case ElementClass::state:
+        return keyed_type(c, "state_dtype");
+      case ElementClass::index:
         return ElementType::int64;
     }
     return ElementType::float64;
+  }
+
+  // Name, type, axes and storage; a state may be stored [value, key].
+  template <class View>
+  static TensorSpec spec(const Case& c, const Dimensions& n, std::string_view name,
+                         const View& view, ElementClass kind, Presence presence) {
+    TensorSpec result;
+    result.name = name;
+    result.type = type_of(c, kind);
+    result.axes = axes_of(view, extents(n));
+    result.required = presence == Presence::required;
+    if (kind == ElementClass::state && c.get("state_layout") == "vk")
+      result.storage_order = {0, 1, 3, 2};
+    return result;
   }
 
   static bool given(const Case& c, std::string_view name) {
@@ -476,18 +434,8 @@ class SimpleGla final : public Operator {
   static std::function<double(Index)> element(const Case& c, const Dimensions& n,
                                               std::string_view name) {
     const RandomStream stream(static_cast<std::uint64_t>(c.integer("seed")), name);
-    const auto place = [n](Index i, Index heads, Index channels) {
-      return ElementPlace{i,
-                          i / (heads * channels) % std::max<Index>(n.time, 1),
-                          i / channels % heads,
-                          i % channels,
-                          channels,
-                          heads * channels,
-                          n.time};
-    };
-    const auto rows = [&](const Regime& r, Index heads,
-                          Index channels) -> std::function<double(Index)> {
-      return [=](Index i) { return r.value(stream, place(i, heads, channels)); };
+    const auto rows = [&](const Regime& r, Index heads, Index channels) {
+      return regime_element(r, stream, n.time, heads, channels);
     };
     if (name == "q") return rows(regime(value_regimes(), c.get("values")), n.heads, n.key);
     if (name == "k") return rows(regime(key_regimes(), c.get("keys")), n.heads, n.key);
@@ -497,10 +445,7 @@ class SimpleGla final : public Operator {
       return [gamma = c.get("gamma"), heads = n.value_heads](Index i) {
         return constant_log_decay(gamma, i, heads);
       };
-    if (name == "h0") {
-      const double size = c.get("state") == "huge" ? 1e4 : c.get("state") == "zero" ? 0.0 : 1.0;
-      return [=](Index i) { return size * stream.normal(static_cast<std::uint64_t>(i)); };
-    }
+    if (name == "h0") return state_element(c.get("state"), stream);
     std::vector<Index> offsets{0};
     for (const Index length : c.integers("lengths")) offsets.push_back(offsets.back() + length);
     return [offsets](Index i) { return static_cast<double>(offsets[static_cast<std::size_t>(i)]); };

@@ -1,0 +1,121 @@
+// groundstate_calibrate: measures what honest kernels reach, and prints the table of limits of
+// clause A.
+//
+//   groundstate_calibrate [seeds]     seeds per case, default 3; about five minutes on two cores
+//
+// Every emulated recipe is run on a sweep of gate regimes, lengths and sizes and judged in its own
+// units; a triple is (median, 99.9 % point, maximum) of one output tensor of one case. The limit is
+// twice the largest honest triple, rounded up. The rows go to harness/judge/limits.cpp; a test
+// (tests/harness/ limits_test.cpp) holds other seeds and shapes against them.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <map>
+#include <vector>
+
+#include "harness/case/sweep.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/run/run_case.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+// Regimes in which every honest kernel of a recipe is wrong are left out of its row: they are a
+// loss to report, not a limit to widen.
+struct Row {
+  std::string recipe, types;
+  std::vector<std::string> paths;
+  std::string left_out = "";  // gate regimes
+};
+
+const std::vector<Row> rows = {
+    {"exact",
+     "dtype=fp64",
+     {"chunked", "chunked[chunk=16]", "scan", "chunk_scan", "segmented", "parallel"}},
+    {"single",
+     "dtype=fp32",
+     {"recurrent:single", "chunked:single", "chunked[chunk=128]:single", "scan:single"}},
+    {"tf32", "dtype=fp32", {"chunked:tf32", "fused[key_tile=32]:tf32"}},
+    {"tensorcore-bf16",
+     "dtype=bf16",
+     {"chunked:tensorcore-bf16", "chunked[chunk=16]:tensorcore-bf16",
+      "fused[key_tile=32]:tensorcore-bf16"}},
+    {"tensorcore-fp16",
+     "dtype=fp16",
+     {"chunked:tensorcore-fp16", "fused[key_tile=32]:tensorcore-fp16"},
+     "mixed_sign"},  // the state leaves fp16 as an operand
+    {"tensorcore-bf16-state", "dtype=bf16", {"chunked:tensorcore-bf16-state"}},
+    {"single-bf16-state", "dtype=bf16", {"recurrent:single-bf16-state"}, "growth"},
+};
+
+// 4096 with the smaller sizes only.
+const std::vector<std::string> shapes = {"T=64,500 K/V=16/16,64/64,128/128",
+                                         "T=4096 K/V=16/16,64/64"};
+constexpr std::string_view gates =
+    "gate=open,near_one,slow,medium,normal,fast,mixed,reset,hard_reset,growth,underflow,mixed_sign";
+
+double rounded_up(double x) {
+  const double step = std::pow(10, std::floor(std::log10(x)) - 1);
+  return std::ceil(x / step - 1e-9) * step;
+}
+
+struct Points {
+  std::vector<double> median, tail, maximum;
+  std::vector<std::string> cases;
+};
+
+std::string spread(std::vector<double> x) {
+  std::sort(x.begin(), x.end());
+  return fmt::format("{:.3g} .. {:.3g} .. {:.3g}", x[x.size() / 20], x[x.size() / 2], x.back());
+}
+
+void calibrate(int seeds) {
+  fmt::print(
+      "| recipe | triples | median | 99.9 % | max | limits | worst case "
+      "|\n|---|---|---|---|---|---|---|\n");
+  for (const Row& row : rows) {
+    Points points;
+    for (const std::string& shape : shapes)
+      for (const Case& c : expand(fmt::format("simple_gla state=random {} {} {} seed=1:{}",
+                                              row.types, gates, shape, seeds),
+                                  grammars())) {
+        if (c.get("gate") == row.left_out) continue;
+        RunOptions options;
+        options.paths = row.paths;
+        options.equalities = false;
+        const CaseReport report = run_case(operator_of(c), {c, {}, {}, {}}, options);
+        for (const Result& result : report.results)
+          for (const TensorVerdict& tensor : result.verdict.tensors) {
+            points.median.push_back(tensor.errors.median);
+            points.tail.push_back(tensor.errors.p999);
+            points.maximum.push_back(tensor.errors.maximum);
+            points.cases.push_back(
+                fmt::format("{} {} {}", report.case_text, result.path, tensor.tensor));
+          }
+      }
+    const auto largest = [](const std::vector<double>& x) {
+      return std::max_element(x.begin(), x.end());
+    };
+    fmt::print("| {} | {} | {} | {} | {} | {:.3g} / {:.3g} / {:.3g} | {} |\n", row.recipe,
+               points.median.size(), spread(points.median), spread(points.tail),
+               spread(points.maximum), rounded_up(2 * *largest(points.median)),
+               rounded_up(2 * *largest(points.tail)), rounded_up(2 * *largest(points.maximum)),
+               points.cases[static_cast<std::size_t>(largest(points.tail) - points.tail.begin())]);
+    std::fflush(stdout);
+  }
+}
+
+}  // namespace
+}  // namespace groundstate::harness
+
+int main(int argc, char** argv) {
+  const int seeds = argc > 1 ? std::atoi(argv[1]) : 3;
+  if (argc > 2 || seeds < 1 || seeds > 1000) {
+    fmt::print(stderr, "usage: groundstate_calibrate [seeds]   seeds per case, 1 .. 1000\n");
+    return 2;
+  }
+  groundstate::harness::calibrate(seeds);
+  return 0;
+}

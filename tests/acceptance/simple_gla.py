@@ -1,0 +1,74 @@
+"""simple_gla, forward, in plain NumPy: what somebody might write who has never seen this project.
+
+    S <- exp(g[t] + g_gamma) S + k[t] v[t]^T,    o[t] = scale S^T q[t],    ht = S after the last token
+
+q, k [B, T, H, K]; v, o [B, T, HV, V]; g [B, T, HV]; g_gamma [HV]; h0, ht [N, HV, K, V], with one of N = B
+sequences in each batch element, or packed one behind the other (B = 1) between the entries of cu_seqlens.
+Value head j uses the query and key of head j // (HV // H).
+
+  recurrent   token by token, every operation in the type of the arguments
+  chunked     chunk by chunk as on matrix units: bf16 operands, fp32 sums
+"""
+
+import numpy as np
+
+
+def bf16(x):
+    """x rounded to bf16, ties to even, as fp32."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000
+    return np.where(np.isnan(x), np.float32(np.nan), rounded.view(np.float32))
+
+
+def exp(x):
+    """By way of long double: the last bit of np.exp depends on the machine, and where a gate is the same at every
+    token its errors add up."""
+    return np.exp(x.astype(np.longdouble)).astype(x.dtype)
+
+
+def recurrent(q, k, v, gate, S):
+    """One sequence: q, k [T, HV, K], v [T, HV, V], gate [T, HV], S [HV, K, V]."""
+    o = np.empty_like(v)
+    for t in range(len(v)):
+        S = exp(gate[t])[:, None, None] * S + k[t][:, :, None] * v[t][:, None, :]
+        o[t] = np.sum(q[t][:, :, None] * S, axis=1)
+    return o, S
+
+
+def chunked(q, k, v, gate, S, chunk=64, operand=bf16):
+    """The same; q, k and v are taken to be operands already."""
+    o = np.empty_like(v)
+    for begin in range(0, len(v), chunk):
+        rows = slice(begin, begin + chunk)
+        Q, K, V = (x[rows].swapaxes(0, 1) for x in (q, k, v))
+        G = np.cumsum(gate[rows], axis=0).T
+        behind = np.tri(G.shape[1], dtype=bool)
+        decay = exp(np.where(behind, G[:, :, None] - G[:, None, :], -np.inf))
+        scores = Q @ K.swapaxes(1, 2) * decay
+        o[rows] = (exp(G)[:, :, None] * (Q @ operand(S)) + operand(scores) @ V).swapaxes(0, 1)
+        last = G[:, -1:]
+        S = exp(last)[:, :, None] * S + K.swapaxes(1, 2) @ operand(V * exp(last - G)[:, :, None])
+    return o, S
+
+
+def forward(q, k, v, g=None, g_gamma=None, h0=None, cu_seqlens=None, scale=None, reverse=False, form=recurrent):
+    """o and ht, computed in fp64 where q is fp64 and in fp32 otherwise."""
+    real = np.float64 if q.dtype == np.float64 else np.float32
+    (B, T, H, K), (HV, V) = q.shape, v.shape[2:]
+    scale = real(K**-0.5 if scale is None else scale)
+    sequences = [(b, 0, T) for b in range(B)]
+    if cu_seqlens is not None:
+        sequences = [(0, begin, end) for begin, end in zip(cu_seqlens, cu_seqlens[1:])]
+    gate = np.zeros((B, T, HV), real)
+    gate = gate if g is None else gate + g.astype(real)
+    gate = gate if g_gamma is None else gate + g_gamma.astype(real)
+    o = np.zeros((B, T, HV, V), real)
+    ht = np.zeros((len(sequences), HV, K, V), real)
+    for n, (b, begin, end) in enumerate(sequences):
+        def tokens(x, groups=1):
+            x = np.repeat(x[b, begin:end], groups, axis=1).astype(real)
+            return x[::-1] if reverse else x
+        S = np.zeros((HV, K, V), real) if h0 is None else h0[n].astype(real)
+        rows, ht[n] = form(tokens(q, HV // H), tokens(k, HV // H), tokens(v), tokens(gate), S)
+        o[b, begin:end] = scale * (rows[::-1] if reverse else rows)
+    return o, ht
