@@ -15,7 +15,9 @@ namespace groundstate::harness::cli {
 std::vector<CaseEntry> expand_arguments(const std::vector<std::string>& arguments) {
   std::vector<CaseEntry> entries;
   for (const std::string& argument : arguments) {
-    if (argument.starts_with('@')) {
+    if (argument == "@") {
+      throw UsageError("'@' names no file (accepted: @FILE)");
+    } else if (argument.starts_with('@')) {
       for (CaseEntry& entry : read_case_file(argument.substr(1), grammars()))
         entries.push_back(std::move(entry));
     } else {
@@ -36,6 +38,15 @@ std::vector<CaseEntry> expand_arguments(const std::vector<std::string>& argument
 std::string pairs_option(const std::string& text) {
   const bool good = text == "all" || text == "auto" || integer_of(text).value_or(0) >= 1;
   return good ? "" : fmt::format("{} (accepted: all, auto, a number from 1 on)", text);
+}
+
+std::string positive_number(const std::string& text) {
+  const bool good = real_of(text).value_or(0) > 0;
+  return good ? "" : fmt::format("{} (accepted: a number above 0)", text);
+}
+
+std::string file_name(const std::string& text) {
+  return text.empty() ? "the name is empty (accepted: the name of a file)" : "";
 }
 
 std::optional<Index> pairs_of(const std::string& text) {

@@ -16,8 +16,12 @@ std::vector<CaseEntry> expand_arguments(const std::vector<std::string>& argument
 // Exactly one case.
 CaseEntry single_case(const std::vector<std::string>& arguments);
 
-// The value of --pairs: all, auto (nothing), or a number from 1 on. The first is a check for CLI11.
-std::string pairs_option(const std::string& text);
+// Checks for CLI11: empty, or what is wrong with an option's value and what is accepted.
+std::string pairs_option(const std::string& text);     // all, auto, or a number from 1 on
+std::string positive_number(const std::string& text);  // finite
+std::string file_name(const std::string& text);
+
+// The value of --pairs; auto is nothing.
 std::optional<Index> pairs_of(const std::string& text);
 
 }  // namespace groundstate::harness::cli

@@ -90,7 +90,7 @@ void add_generate(CLI::App& app, Action& action) {
   CLI::App* const verb =
       app.add_subcommand("generate", "Write the inputs of cases to an HDF5 file");
   verb->add_option("case", options->cases, "Case lines and @files.cases")->required();
-  verb->add_option("-o,--output", options->output, "HDF5 file")->required();
+  verb->add_option("-o,--output", options->output, "HDF5 file")->required()->check(file_name);
   verb->add_option("--as", options->as, "Store 16-bit tensors as fp32, for numpy")
       ->check(CLI::IsMember({"fp32"}));
   verb->add_flag("--with-oracle", options->with_oracle,

@@ -4,18 +4,38 @@
 // 1 something FAILED, 3 nothing was judged, 0 otherwise; 130 after Ctrl-C.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
+#include <system_error>
 
 #include "harness/case/error.hpp"
+#include "harness/case/nearest.hpp"
+#include "harness/case/text.hpp"
 #include "harness/cli/interrupt.hpp"
+#include "harness/cli/standard_output.hpp"
 #include "harness/cli/verbs.hpp"
 #include "reference/core/parallel.hpp"
 
-int main(int argc, char** argv) {
-  using namespace groundstate::harness;
+namespace groundstate::harness::cli {
+namespace {
+
+// CLI11 would only say that a subcommand is required.
+void check_verb(const CLI::App& app, int argc, char** argv) {
+  std::vector<std::string> verbs;
+  for (const CLI::App* const verb : app.get_subcommands({})) verbs.push_back(verb->get_name());
+  const std::string first = argc > 1 ? argv[1] : "";
+  if (first.starts_with('-') || std::find(verbs.begin(), verbs.end(), first) != verbs.end()) return;
+  if (first.empty())
+    throw UsageError(fmt::format("a verb is missing (accepted: {})", fmt::join(verbs, " ")));
+  throw UsageError(fmt::format("there is no verb '{}', only {}{}", shown(first),
+                               fmt::join(verbs, " "), did_you_mean(first, verbs)));
+}
+
+int parse_and_act(int argc, char** argv) {
   CLI::App app("Numerical testbed for kernels that carry a recurrent state through time.",
                "groundstate");
   app.require_subcommand(1);
@@ -24,39 +44,59 @@ int main(int argc, char** argv) {
   int threads = 0;
   app.add_option("--threads", threads, "Threads of the reference; results do not depend on it")
       ->check(CLI::Range(1, 1024));
-  cli::Action action;
-  cli::add_list(app, action);
-  cli::add_show(app, action);
-  cli::add_support(app, action);
-  cli::add_generate(app, action);
-  cli::add_run(app, action);
-  cli::add_compare(app, action);
-
-  const auto report = [](int code, std::string_view message) {
-    fmt::print(stderr, "groundstate: {}\n", message);
+  Action action;
+  add_list(app, action);
+  add_show(app, action);
+  add_support(app, action);
+  add_generate(app, action);
+  add_run(app, action);
+  add_compare(app, action);
+  check_verb(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    const int code = app.exit(help);
+    flush_standard_output();  // std::cout has no buffer of its own
     return code;
-  };
+  } catch (const CLI::ParseError& error) {
+    throw UsageError(
+        fmt::format("{} (groundstate --help lists verbs and options)", error.what()));
+  }
+  if (threads > 0) set_threads(threads);
+  const int code = action();
+  flush_standard_output();
+  return code;
+}
+
+int report(int code, std::string_view message) {
+  fmt::print(stderr, "groundstate: {}\n", message);
+  return code;
+}
+
+}  // namespace
+}  // namespace groundstate::harness::cli
+
+int main(int argc, char** argv) {
+  using namespace groundstate::harness;
   std::signal(SIGPIPE, SIG_IGN);
   std::signal(SIGXFSZ, SIG_IGN);
   cli::install_interrupt_handler();
   try {
-    app.parse(argc, argv);
-    if (threads > 0) groundstate::set_threads(threads);
-    const int code = action();
-    if (std::fflush(stdout) != 0) return report(cli::resource, "writing to standard output failed");
-    return code;
-  } catch (const CLI::Success& e) {
-    return app.exit(e);
-  } catch (const CLI::ParseError& e) {
-    return report(cli::usage,
-                  fmt::format("{} (groundstate --help lists verbs and options)", e.what()));
+    return cli::parse_and_act(argc, argv);
   } catch (const UsageError& e) {
-    return report(cli::usage, e.what());
+    return cli::report(cli::usage, e.what());
   } catch (const ResourceError& e) {
-    return report(cli::resource, e.what());
+    return cli::report(cli::resource, e.what());
   } catch (const std::bad_alloc&) {
-    return report(cli::resource, "out of memory");
+    return cli::report(cli::resource, "out of memory");
+  } catch (const std::system_error& e) {
+    // Whoever closes a pipe has read enough.
+    if (e.code().value() == EPIPE) return cli::resource;
+    return cli::report(cli::resource,
+                       fmt::format("writing to standard output failed: {}", e.code().message()));
   } catch (const Interrupted&) {
-    return report(cli::interrupted, "interrupted; what was finished is kept");
+    return cli::report(cli::interrupted, "interrupted; what was finished is kept");
+  } catch (const std::exception& e) {
+    return cli::report(cli::resource, fmt::format("a defect of groundstate itself: {}", e.what()));
   }
 }

@@ -9,6 +9,7 @@
 #include "harness/cli/arguments.hpp"
 #include "harness/cli/interrupt.hpp"
 #include "harness/cli/progress.hpp"
+#include "harness/cli/standard_output.hpp"
 #include "harness/cli/verbs.hpp"
 #include "harness/fixture/write.hpp"
 #include "harness/operators/registry.hpp"
@@ -64,13 +65,14 @@ int run(const Options& options) {
   for (const CaseEntry& entry : entries)
     for (const std::string& path : options.paths) checked_variant(operator_of(entry.value), path);
 
+  // In this order: a file to save to is temporary until the end, a record replaces the older one.
+  std::optional<Saver> saver;
+  if (!options.save.empty()) saver.emplace(options.save);
   std::unique_ptr<JsonLines> lines;
   if (!options.output.empty()) lines = std::make_unique<JsonLines>(options.output);
   std::unique_ptr<JsonLines> out;
   if (options.json) out = std::make_unique<JsonLines>("-");
-  std::optional<Saver> saver;
-  if (!options.save.empty()) {
-    saver.emplace(options.save);
+  if (saver) {
     how.save = [&](const Result& result, const Tensors& inputs, const Tensors& outputs) {
       saver->save(result, inputs, outputs);
     };
@@ -93,7 +95,7 @@ int run(const Options& options) {
     }
     if (!options.json) {
       fmt::print("{}", render(report, style));
-      std::fflush(stdout);
+      flush_standard_output();
     }
   }
   if (saver) saver->commit();
@@ -112,17 +114,19 @@ void add_run(CLI::App& app, Action& action) {
   verb->add_option("--path", options->paths,
                    "Variants to run, e.g. 'chunked[chunk=128]:single'; default: all paths")
       ->take_all();
-  verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file");
-  verb->add_option("--save", options->save, "Write inputs and outputs to this HDF5 file");
+  verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
+      ->check(file_name);
+  verb->add_option("--save", options->save, "Write inputs and outputs to this HDF5 file")
+      ->check(file_name);
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
       ->check(pairs_option);
   verb->add_option("--max-cost", options->max_cost,
                    "Flop of one path above which it is UNSUPPORTED")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number);
   verb->add_option("--max-memory", options->max_memory,
                    "GiB of tensors above which a case is UNSUPPORTED")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number);
   verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
   verb->add_flag("--details", options->all, "A table for each case, however many there are");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");

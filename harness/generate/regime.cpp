@@ -66,7 +66,8 @@ constexpr Regime gates[] = {
                   ? hard_values[static_cast<std::size_t>(at.time / 8) % hard_values.size()]
                   : uniform(s, at, -0.02, 0);
      }},
-    {"closed", "-infinity at every token, first and last of a chunk too: each token forgets all before it",
+    {"closed",
+     "-infinity at every token, first and last of a chunk too: each token forgets all before it",
      [](const Stream&, const At&) { return -std::numeric_limits<double>::infinity(); }},
     {"underflow", "uniform on (-120, -60): factors at the lower end of fp32",
      [](const Stream& s, const At& at) { return uniform(s, at, -120, -60); }},

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <system_error>
 
 #include "harness/case/error.hpp"
 
@@ -40,7 +41,8 @@ void JsonLines::write(const nlohmann::json& object) {
     }
     if (count < 0 && errno == EINTR) continue;
     const int reason = errno;
-    if (file_ > STDOUT_FILENO && ftruncate(file_, size_) != 0) {
+    if (file_ == STDOUT_FILENO) throw std::system_error(reason, std::generic_category());
+    if (ftruncate(file_, size_) != 0) {
       // A device, not a file: there is nothing to take back.
     }
     throw ResourceError(

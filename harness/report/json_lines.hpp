@@ -2,7 +2,7 @@
 //
 // A line reaches the file whole or not at all: a write that fails half-way (disk full) is taken
 // back. Throws UsageError when the file cannot be created, ResourceError when writing fails. "-" is
-// stdout.
+// standard output, whose failures are a std::system_error, as those of fmt::print are.
 #pragma once
 
 #include <filesystem>

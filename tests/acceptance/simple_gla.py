@@ -20,17 +20,17 @@ def bf16(x):
     return np.where(np.isnan(x), np.float32(np.nan), rounded.view(np.float32))
 
 
-def exp(x):
-    """By way of long double: the last bit of np.exp depends on the machine, and where a gate is the same at every
-    token its errors add up."""
-    return np.exp(x.astype(np.longdouble)).astype(x.dtype)
+def exp(x, dtype):
+    """By way of long double: the last bits of np.exp depend on the machine, and where a gate is the same at every
+    token their errors add up."""
+    return np.exp(x.astype(np.longdouble)).astype(dtype)
 
 
 def recurrent(q, k, v, gate, S):
     """One sequence: q, k [T, HV, K], v [T, HV, V], gate [T, HV], S [HV, K, V]."""
     o = np.empty_like(v)
     for t in range(len(v)):
-        S = exp(gate[t])[:, None, None] * S + k[t][:, :, None] * v[t][:, None, :]
+        S = exp(gate[t], S.dtype)[:, None, None] * S + k[t][:, :, None] * v[t][:, None, :]
         o[t] = np.sum(q[t][:, :, None] * S, axis=1)
     return o, S
 
@@ -41,13 +41,13 @@ def chunked(q, k, v, gate, S, chunk=64, operand=bf16):
     for begin in range(0, len(v), chunk):
         rows = slice(begin, begin + chunk)
         Q, K, V = (x[rows].swapaxes(0, 1) for x in (q, k, v))
-        G = np.cumsum(gate[rows], axis=0).T
-        behind = np.tri(G.shape[1], dtype=bool)
-        decay = exp(np.where(behind, G[:, :, None] - G[:, None, :], -np.inf))
+        # In double, because differences of cumulative gates cancel.
+        G = np.cumsum(gate[rows], axis=0, dtype=np.float64).T[:, :, None]
+        last, behind = G[:, -1:], np.tri(G.shape[1], dtype=bool)
+        decay = exp(np.where(behind, G - G.swapaxes(1, 2), -np.inf), S.dtype)
         scores = Q @ K.swapaxes(1, 2) * decay
-        o[rows] = (exp(G)[:, :, None] * (Q @ operand(S)) + operand(scores) @ V).swapaxes(0, 1)
-        last = G[:, -1:]
-        S = exp(last)[:, :, None] * S + K.swapaxes(1, 2) @ operand(V * exp(last - G)[:, :, None])
+        o[rows] = (exp(G, S.dtype) * (Q @ operand(S)) + operand(scores) @ V).swapaxes(0, 1)
+        S = exp(last, S.dtype) * S + K.swapaxes(1, 2) @ operand(V * exp(last - G, S.dtype))
     return o, S
 
 

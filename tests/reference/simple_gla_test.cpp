@@ -107,6 +107,18 @@ TEST(SimpleGla, WorkedExampleHasTheAttentionOfItsDistances) {
   EXPECT_TRUE(w.isApprox(expected, 0x1p-51)) << w;
 }
 
+TEST(SimpleGla, AttentionIsZeroAboveTheDiagonalHoweverSteepTheGates) {
+  Problem<double> p = halving();
+  for (const double g : {-700.0, 700.0, -infinity}) {  // exp(2 * 700) overflows
+    p.log_decay.setConstant(g);
+    const Matrix<double> w = attention<Exact>(p, CumulativeDecay<double>(p.log_decay, 0, 3), 0, 3);
+    for (Index i = 0; i < 3; ++i) {
+      EXPECT_EQ(w(i, i), 1);
+      for (Index j = i + 1; j < 3; ++j) EXPECT_EQ(w(i, j), 0) << g;
+    }
+  }
+}
+
 // ---- closed forms
 
 TEST(SimpleGla, AnOpenGateSumsOuterProducts) {
