@@ -1,6 +1,7 @@
 // groundstate compare FILE.h5: judges somebody's outputs.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -8,6 +9,7 @@
 #include "harness/cli/arguments.hpp"
 #include "harness/cli/interrupt.hpp"
 #include "harness/cli/progress.hpp"
+#include "harness/cli/standard_output.hpp"
 #include "harness/cli/verbs.hpp"
 #include "harness/fixture/read.hpp"
 #include "harness/report/json_lines.hpp"
@@ -39,10 +41,24 @@ int compare(Options options) {
 
   const std::vector<FixtureCase> cases = read_fixture(how.file);
   std::vector<FixtureCase> others;
-  if (options.against.ends_with(".h5") || options.against.ends_with(".hdf5"))
+  if (options.against.ends_with(".h5") || options.against.ends_with(".hdf5")) {
+    how.against_file = options.against;
     others = read_fixture(options.against);
-  else if (!options.against.empty())
+  } else if (!options.against.empty()) {
     how.against_path = options.against;
+  }
+  // All of them before the first one is judged, and before anything is written.
+  std::vector<CheckedFixture> checked;
+  for (const FixtureCase& fixture : cases) {
+    check_interrupt();
+    const auto other = std::find_if(others.begin(), others.end(), [&](const FixtureCase& each) {
+      return each.group == fixture.group;
+    });
+    if (!others.empty() && other == others.end())
+      throw UsageError(
+          fmt::format("{}: has no case {} to compare with", options.against, fixture.group));
+    checked.push_back(check_fixture(fixture, how, others.empty() ? nullptr : &*other));
+  }
 
   std::unique_ptr<JsonLines> lines;
   if (!options.output.empty()) lines = std::make_unique<JsonLines>(options.output);
@@ -51,15 +67,9 @@ int compare(Options options) {
   const TableStyle style{colour_wanted(), false};
   Progress progress(static_cast<Index>(cases.size()), options.progress);
   Tally tally;
-  for (const FixtureCase& fixture : cases) {
+  for (const CheckedFixture& fixture : checked) {
     check_interrupt();
-    progress.start(fixture.case_text.value_or(fixture.group));
-    how.against_file.reset();
-    for (const FixtureCase& other : others)
-      if (other.group == fixture.group) how.against_file = other;
-    if (!others.empty() && !how.against_file)
-      throw UsageError(
-          fmt::format("{}: has no case {} to compare with", options.against, fixture.group));
+    progress.start(fixture.value.canonical());
     const Comparison comparison = compare_case(fixture, how);
     tally.add(comparison.report);
     progress.finish(comparison.report.failed());
@@ -88,7 +98,7 @@ int compare(Options options) {
           "differ{}\n",
           own.path, own.tensor, options.against, own.relative_norm, own.largest, own.different,
           own.elements, own.first_difference ? "; first: " + *own.first_difference : "");
-    std::fflush(stdout);
+    flush_standard_output();
   }
   if (!options.json) fmt::print("{}", render(tally, style));
   return tally.any_failure() ? failed : tally.judged() == 0 ? nothing_judged : passed;
@@ -102,7 +112,8 @@ void add_compare(CLI::App& app, Action& action) {
       app.add_subcommand("compare", "Judge the outputs in an HDF5 file against the oracle");
   verb->add_option("file", options->compare.file,
                    "HDF5 file with outputs/ and, unless they are to be generated, inputs/")
-      ->required();
+      ->required()
+      ->check(file_name);
   verb->add_option("--case", options->case_text,
                    "Case of a file without the attribute, e.g. 'simple_gla'");
   verb->add_option("--recipe", options->recipe,
@@ -118,7 +129,8 @@ void add_compare(CLI::App& app, Action& action) {
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
       ->check(pairs_option);
-  verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file");
+  verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
+      ->check(file_name);
   verb->add_flag("--json", options->json, "JSON Lines on standard output");
   verb->add_flag("--progress", options->progress,
                  "Progress on standard error even when it is no terminal");

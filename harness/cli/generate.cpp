@@ -25,12 +25,8 @@ struct Options {
 // A copy of a tensor in a wider type.
 Tensor widened(const Tensor& tensor, ElementType type) {
   Tensor wide = Tensor::allocate(tensor.name(), type, tensor.axes(), tensor.storage_order());
-  std::vector<Index> offsets;
-  offsets.reserve(static_cast<std::size_t>(tensor.elements()));
-  for_each_element(tensor, [&](Index, Index offset) { offsets.push_back(offset); });
-  for_each_element(wide, [&](Index i, Index offset) {
-    wide.store(offset, tensor.load(offsets[static_cast<std::size_t>(i)]));
-  });
+  for_each_pair(wide, tensor,
+                [&](Index, Index to, Index from) { wide.store(to, tensor.load(from)); });
   return wide;
 }
 

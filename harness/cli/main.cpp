@@ -59,8 +59,7 @@ int parse_and_act(int argc, char** argv) {
     flush_standard_output();  // std::cout has no buffer of its own
     return code;
   } catch (const CLI::ParseError& error) {
-    throw UsageError(
-        fmt::format("{} (groundstate --help lists verbs and options)", error.what()));
+    throw UsageError(fmt::format("{} (groundstate --help lists verbs and options)", error.what()));
   }
   if (threads > 0) set_threads(threads);
   const int code = action();

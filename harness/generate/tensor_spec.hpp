@@ -55,4 +55,22 @@ template <class Visit> void for_each_element(const Tensor& tensor, Visit&& visit
   }
 }
 
+// The same for two tensors of the same extents: visit(index, offset in left, offset in right).
+template <class Visit> void for_each_pair(const Tensor& left, const Tensor& right, Visit&& visit) {
+  const auto &axes = left.axes(), &others = right.axes();
+  std::vector<Index> at(axes.size(), 0);
+  Index other = 0, index = 0, offset = 0;
+  for (const Index elements = left.elements(); index < elements; ++index) {
+    visit(index, offset, other);
+    for (std::size_t a = axes.size(); a-- > 0;) {
+      offset += axes[a].stride;
+      other += others[a].stride;
+      if (++at[a] < axes[a].extent) break;
+      offset -= at[a] * axes[a].stride;
+      other -= at[a] * others[a].stride;
+      at[a] = 0;
+    }
+  }
+}
+
 }  // namespace groundstate::harness

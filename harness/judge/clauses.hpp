@@ -5,7 +5,7 @@
 //   C  grid test     a tensor declared fp32 whose elements lie on the bf16, fp16 or tf32 grid was
 //                    rounded on the way: at most half of its non-zero elements may
 //   D  bias test     |mean of (y - r) sign(r) / unit| <= 0.1 for 16-bit outputs of 1e4 elements or
-//                    more: truncation instead of rounding
+//                    more that are normal numbers: truncation instead of rounding
 //
 // The value of a counted clause is the error that decides it, the (n - k(n, q))-th smallest of n:
 // the clause fails exactly when value > limit. With k >= n elements too few to decide, it does not

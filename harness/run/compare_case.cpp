@@ -13,12 +13,15 @@
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/run_case.hpp"
 #include "harness/run/sample.hpp"
 
 namespace groundstate::harness {
 namespace {
 
 constexpr Index undeclared_chunk = 64;
+
+bool is_float(ElementType type) { return type != ElementType::int64 && type != ElementType::int32; }
 
 std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
   std::vector<std::string> names;
@@ -67,12 +70,6 @@ Tensor as_it_is(const FixtureDataset& dataset, const TensorSpec& spec) {
                         dataset.owner, spec.storage_order);
 }
 
-struct Given {
-  const Operator* op;
-  Case value;
-  Tensors inputs;
-};
-
 Case case_of(const FixtureCase& fixture, const CompareOptions& options) {
   if (!fixture.case_text && !options.case_text)
     throw UsageError(
@@ -92,12 +89,17 @@ Case case_of(const FixtureCase& fixture, const CompareOptions& options) {
   return c;
 }
 
-Given inputs_of(const FixtureCase& fixture, const CompareOptions& options) {
+// Case and inputs.
+CheckedFixture given_by(const FixtureCase& fixture, const CompareOptions& options) {
   const Case named = case_of(fixture, options);
   const Operator& op = operator_of(named);
   if (fixture.inputs.datasets.empty()) {
-    static_cast<void>(op.cost(named));
-    return {&op, named, generate(op.inputs(named))};
+    try {
+      check_case(op, named);
+    } catch (const UsageError& error) {
+      throw UsageError(fmt::format("{}: {}", options.file, error.what()));
+    }
+    return {&op, named, {}, true, {}, {}, {}};
   }
   const std::vector<TensorSpec> every = op.inputs(op.with_every_input(named));
   Tensors own;
@@ -110,7 +112,7 @@ Given inputs_of(const FixtureCase& fixture, const CompareOptions& options) {
     for (const FixtureDataset& dataset : fixture.inputs.datasets)
       inputs.push_back(to_tensor(dataset, shape_of(known_spec(specs, dataset))));
     op.validate(inferred, inputs);
-    return {&op, inferred, std::move(inputs)};
+    return {&op, inferred, std::move(inputs), false, {}, {}, {}};
   } catch (const UsageError& error) {
     const std::string_view message = error.what();
     if (message.starts_with(options.file)) throw;
@@ -119,7 +121,7 @@ Given inputs_of(const FixtureCase& fixture, const CompareOptions& options) {
 }
 
 // Counts what lies outside an input's domain; one warning a tensor.
-void check_domains(const Given& given, const CompareOptions& options) {
+void check_domains(const CheckedFixture& given, const CompareOptions& options) {
   for (const TensorSpec& spec : given.op->inputs(given.value)) {
     const Tensor* const tensor = find(given.inputs, spec.name);
     if (tensor == nullptr || !spec.finite) continue;
@@ -142,8 +144,7 @@ void check_domains(const Given& given, const CompareOptions& options) {
   }
 }
 
-std::string default_recipe(const Case& c, const std::vector<TensorSpec>& outputs) {
-  static_cast<void>(c);
+std::string default_recipe(const std::vector<TensorSpec>& outputs) {
   switch (outputs.front().type) {
     case ElementType::float64:
       return "exact";
@@ -162,45 +163,46 @@ std::string resolve_recipe(const std::string& name, const std::vector<TensorSpec
   return recipe_units(name).name;
 }
 
-// What the judge needs of one path of a file.
-struct Submission {
-  std::string path;
-  Tensors outputs;
-  std::string recipe, form;
-  bool recipe_declared = false;
-  std::string note;
-};
+bool is_wanted(const std::string& output, const CompareOptions& options) {
+  return options.only.empty() ||
+         std::find(options.only.begin(), options.only.end(), output) != options.only.end();
+}
 
-Submission read_submission(const Given& given, const FixtureOutput& output,
+void note_missing(const std::vector<TensorSpec>& specs, const Tensors& outputs,
+                  std::string_view path, const CompareOptions& options,
+                  std::vector<std::string>& missing) {
+  for (const TensorSpec& spec : specs)
+    if (find(outputs, spec.name) == nullptr && is_wanted(spec.name, options))
+      missing.push_back(fmt::format("{} of path {}", spec.name, shown(path)));
+}
+
+Submission read_submission(const CheckedFixture& given, const FixtureOutput& output,
                            const CompareOptions& options, std::vector<std::string>& missing) {
   const std::vector<TensorSpec> specs = given.op->outputs(given.value);
   Submission submission{output.path, {}, {}, {}, false, {}};
   for (const FixtureDataset& dataset : output.tensors.datasets) {
     const TensorSpec& spec = known_spec(specs, dataset);
-    if (!options.only.empty() &&
-        std::find(options.only.begin(), options.only.end(), dataset.name) == options.only.end())
-      continue;
+    if (!is_wanted(dataset.name, options)) continue;
     Tensor tensor = to_tensor(dataset, shape_of(spec));
+    if (!is_float(tensor.type()) && is_float(spec.type))
+      throw UsageError(fmt::format("{}: the elements are {}; expected {} or another float",
+                                   dataset.location, name_of(tensor.type()), name_of(spec.type)));
     if (size_of(tensor.type()) > size_of(spec.type))
       submission.note +=
           fmt::format("{}{} is {}, not rounded to {}", submission.note.empty() ? "" : "; ",
                       spec.name, name_of(tensor.type()), name_of(spec.type));
     submission.outputs.push_back(std::move(tensor));
   }
-  for (const TensorSpec& spec : specs)
-    if (find(submission.outputs, spec.name) == nullptr &&
-        (options.only.empty() ||
-         std::find(options.only.begin(), options.only.end(), spec.name) != options.only.end()))
-      missing.push_back(fmt::format("{} of path {}", spec.name, shown(output.path)));
+  note_missing(specs, submission.outputs, output.path, options, missing);
   const std::optional<std::string> recipe = options.recipe ? options.recipe : output.recipe;
   submission.recipe_declared = recipe.has_value();
-  submission.recipe = recipe ? resolve_recipe(*recipe, specs) : default_recipe(given.value, specs);
+  submission.recipe = recipe ? resolve_recipe(*recipe, specs) : default_recipe(specs);
   submission.form = options.form ? *options.form : output.form.value_or("");
   return submission;
 }
 
-Candidate candidate_of(const Given& given, const Submission& submission, const std::string& recipe,
-                       bool emulate) {
+Candidate candidate_of(const CheckedFixture& given, const Submission& submission,
+                       const std::string& recipe, bool emulate) {
   const Operator& op = *given.op;
   Candidate candidate;
   candidate.label = submission.path;
@@ -247,18 +249,15 @@ std::vector<std::string> stricter(const std::string& recipe) {
   return {};
 }
 
-std::vector<Agreement> agreements(const Given& given, const Submission& submission,
-                                  const Tensors& others) {
+std::vector<Agreement> agreements(const Submission& submission, const Tensors& others) {
   std::vector<Agreement> result;
   for (const Tensor& tensor : submission.outputs) {
     const Tensor* const other = find(others, tensor.name());
     if (other == nullptr) continue;
     Agreement own{submission.path, tensor.name(), 0, 0, tensor.elements(), 0, {}};
-    std::vector<Index> offsets;
-    for_each_element(*other, [&](Index, Index offset) { offsets.push_back(offset); });
     long double difference = 0, norm = 0;
-    for_each_element(tensor, [&](Index i, Index offset) {
-      const double a = tensor.load(offset), b = other->load(offsets[static_cast<std::size_t>(i)]);
+    for_each_pair(tensor, *other, [&](Index, Index offset, Index other_offset) {
+      const double a = tensor.load(offset), b = other->load(other_offset);
       norm += static_cast<long double>(b) * b;
       if (a == b || (std::isnan(a) && std::isnan(b))) return;
       ++own.different;
@@ -275,33 +274,65 @@ std::vector<Agreement> agreements(const Given& given, const Submission& submissi
                                          name_of(tensor.type()), name_of(other->type()));
     result.push_back(std::move(own));
   }
-  static_cast<void>(given);
+  return result;
+}
+
+// What the other file has for a submission: the outputs of the path of that name, or of its only
+// path.
+std::vector<Tensors> counterparts(const CheckedFixture& given, const Submission& submission,
+                                  const FixtureCase& other, const CompareOptions& options) {
+  std::vector<Tensors> result;
+  bool shared = false;
+  for (const FixtureOutput& output : other.outputs) {
+    if (output.path != submission.path && other.outputs.size() > 1) continue;
+    std::vector<std::string> ignored;
+    result.push_back(read_submission(given, output, options, ignored).outputs);
+    for (const Tensor& tensor : submission.outputs)
+      shared = shared || find(result.back(), tensor.name()) != nullptr;
+  }
+  if (!shared)
+    throw UsageError(fmt::format("{}: {} has no outputs to compare path {} with",
+                                 *options.against_file, other.group, shown(submission.path)));
   return result;
 }
 
 }  // namespace
 
-Comparison compare_case(const FixtureCase& fixture, const CompareOptions& options) {
-  const Given given = inputs_of(fixture, options);
-  const Operator& op = *given.op;
+CheckedFixture check_fixture(const FixtureCase& fixture, const CompareOptions& options,
+                             const FixtureCase* other) {
+  CheckedFixture given = given_by(fixture, options);
   check_domains(given, options);
-  Comparison comparison;
-  CaseReport& report = comparison.report;
-  report.case_text = given.value.canonical();
-  report.id = given.value.id();
-  report.operator_name = given.value.operator_name();
-  const std::vector<std::string> names = names_of(op.outputs(given.value));
+  const Operator& op = *given.op;
+  const std::vector<TensorSpec> specs = op.outputs(given.value);
+  const std::vector<std::string> names = names_of(specs);
   for (const std::string& name : options.only)
     if (std::find(names.begin(), names.end(), name) == names.end())
       throw UsageError(fmt::format("--only {}: no such output{} (accepted: {})", name,
                                    did_you_mean(name, names), fmt::join(names, " ")));
-
-  std::vector<Submission> submissions;
+  if (options.against_path) checked_variant(op, *options.against_path);
+  if (fixture.outputs.empty()) note_missing(specs, {}, "user", options, given.missing);
   for (const FixtureOutput& output : fixture.outputs) {
-    Submission submission = read_submission(given, output, options, comparison.missing);
-    if (!submission.outputs.empty()) submissions.push_back(std::move(submission));
+    Submission submission = read_submission(given, output, options, given.missing);
+    candidate_of(given, submission, submission.recipe, true);  // recipe and form exist
+    if (submission.outputs.empty()) continue;
+    if (other != nullptr) given.against.push_back(counterparts(given, submission, *other, options));
+    given.submissions.push_back(std::move(submission));
   }
+  return given;
+}
+
+Comparison compare_case(const CheckedFixture& given, const CompareOptions& options) {
+  const Operator& op = *given.op;
+  Comparison comparison;
+  comparison.missing = given.missing;
+  CaseReport& report = comparison.report;
+  report.case_text = given.value.canonical();
+  report.id = given.value.id();
+  report.operator_name = given.value.operator_name();
+  const std::vector<Submission>& submissions = given.submissions;
   if (submissions.empty()) return comparison;
+  const Tensors inputs = given.generated ? generate(op.inputs(given.value)) : given.inputs;
+  if (options.tick) options.tick();
 
   // The declared (or default) recipe decides; stricter ones are tried where none was declared.
   std::vector<Candidate> candidates;
@@ -318,7 +349,7 @@ Comparison compare_case(const FixtureCase& fixture, const CompareOptions& option
       candidates.push_back(std::move(candidate));
     }
   }
-  const std::vector<Pair> pairs = op.pairs(given.value, given.inputs);
+  const std::vector<Pair> pairs = op.pairs(given.value, inputs);
   const double work = op.cost(given.value).flops * oracle_runs(wanted_fields(candidates));
   const Index count = options.pairs             ? *options.pairs
                       : work > automatic_budget ? sampled_pairs
@@ -326,7 +357,7 @@ Comparison compare_case(const FixtureCase& fixture, const CompareOptions& option
   const std::vector<bool> sampled =
       sample_pairs(pairs, count, static_cast<std::uint64_t>(given.value.integer("seed")));
   const CaseJudgement judgement =
-      judge_case(op, given.value, given.inputs, pairs, sampled, candidates, [&](Index) {
+      judge_case(op, given.value, inputs, pairs, sampled, candidates, [&](Index) {
         if (options.tick) options.tick();
       });
   report.mistrusted = judgement.mistrusted;
@@ -363,19 +394,14 @@ Comparison compare_case(const FixtureCase& fixture, const CompareOptions& option
     if (options.against_path) {
       const PathVariant variant = checked_variant(op, *options.against_path);
       GuardedTensors outputs(stored_outputs(op, given.value, variant));
-      op.run(given.value, variant, given.inputs, outputs.tensors());
-      for (Agreement& own : agreements(given, submission, outputs.tensors()))
+      op.run(given.value, variant, inputs, outputs.tensors());
+      for (Agreement& own : agreements(submission, outputs.tensors()))
         comparison.agreements.push_back(std::move(own));
     }
-    if (options.against_file) {
-      for (const FixtureOutput& other : options.against_file->outputs) {
-        if (other.path != submission.path && options.against_file->outputs.size() > 1) continue;
-        std::vector<std::string> ignored;
-        const Submission theirs = read_submission(given, other, options, ignored);
-        for (Agreement& own : agreements(given, submission, theirs.outputs))
+    if (!given.against.empty())
+      for (const Tensors& others : given.against[s])
+        for (Agreement& own : agreements(submission, others))
           comparison.agreements.push_back(std::move(own));
-      }
-    }
   }
   if (options.bitwise)
     for (const Agreement& own : comparison.agreements)

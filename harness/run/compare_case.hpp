@@ -5,8 +5,11 @@
 // the outputs also meet are reported. The form is the path (with its chunk length) whose rounding
 // points and order the kernel has; where it is not declared, the recurrence and the chunked form
 // are both emulated, the worse of the two counts, and a violation of clauses B and E alone is
-// MARGINAL. Throws UsageError for everything that is wrong with the file, naming dataset and what
-// is accepted.
+// MARGINAL.
+//
+// check_fixture finds everything that is wrong with a case of a file and throws UsageError, naming
+// dataset and what is accepted; compare_case judges what was found good. So all cases of a file can
+// be checked before the first one is judged.
 #pragma once
 
 #include <functional>
@@ -15,6 +18,7 @@
 #include <vector>
 
 #include "harness/fixture/fixture.hpp"
+#include "harness/operators/operator.hpp"
 #include "harness/run/result.hpp"
 
 namespace groundstate::harness {
@@ -26,10 +30,29 @@ struct CompareOptions {
   std::optional<Index> pairs;
   bool strict = false;  // an input outside its domain is an error
   std::optional<std::string> against_path;
-  std::optional<FixtureCase> against_file;
+  std::optional<std::string> against_file;
   bool bitwise = false;
   std::function<void()> tick;
   std::function<void(const std::string&)> warn;
+};
+
+// Outputs of one path of a file.
+struct Submission {
+  std::string path;
+  Tensors outputs;
+  std::string recipe, form;
+  bool recipe_declared = false;
+  std::string note;
+};
+
+struct CheckedFixture {
+  const Operator* op;
+  Case value;
+  Tensors inputs;         // empty when they are to be generated
+  bool generated = true;  // they are
+  std::vector<Submission> submissions;
+  std::vector<std::string> missing;           // "o of path user"
+  std::vector<std::vector<Tensors>> against;  // for each submission, what to compare it with
 };
 
 // How two sets of outputs agree, tensor by tensor.
@@ -47,6 +70,9 @@ struct Comparison {
   std::vector<Agreement> agreements;
 };
 
-Comparison compare_case(const FixtureCase& fixture, const CompareOptions& options);
+// `other` is the same case of CompareOptions::against_file.
+CheckedFixture check_fixture(const FixtureCase& fixture, const CompareOptions& options,
+                             const FixtureCase* other = nullptr);
+Comparison compare_case(const CheckedFixture& fixture, const CompareOptions& options);
 
 }  // namespace groundstate::harness

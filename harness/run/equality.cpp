@@ -229,11 +229,8 @@ class Equalities {
       Tensor copy = Tensor::allocate(tensor.name(), tensor.type(), tensor.axes(), {0, 1, 3, 2});
       if (case_.get("state_layout") == "vk")
         copy = Tensor::allocate(tensor.name(), tensor.type(), tensor.axes());
-      std::vector<Index> offsets;
-      for_each_element(tensor, [&](Index, Index offset) { offsets.push_back(offset); });
-      for_each_element(copy, [&](Index i, Index offset) {
-        copy.store(offset, tensor.load(offsets[static_cast<std::size_t>(i)]));
-      });
+      for_each_pair(copy, tensor,
+                    [&](Index, Index to, Index from) { copy.store(to, tensor.load(from)); });
       turned.push_back(copy);
     }
     GuardedTensors result(stored_outputs(op_, other, v));
@@ -250,17 +247,14 @@ class Equalities {
 }  // namespace
 
 std::optional<std::string> first_difference(const Tensor& left, const Tensor& right) {
-  std::vector<Index> offsets;
-  offsets.reserve(static_cast<std::size_t>(left.elements()));
-  for_each_element(left, [&](Index, Index offset) { offsets.push_back(offset); });
   std::optional<std::string> difference;
   const std::size_t size = size_of(left.type());
-  for_each_element(right, [&](Index i, Index offset) {
+  for_each_pair(left, right, [&](Index i, Index left_offset, Index right_offset) {
     if (difference) return;
     const auto* const a = static_cast<const unsigned char*>(left.data()) +
-                          static_cast<std::size_t>(offsets[static_cast<std::size_t>(i)]) * size;
-    const auto* const b =
-        static_cast<const unsigned char*>(right.data()) + static_cast<std::size_t>(offset) * size;
+                          static_cast<std::size_t>(left_offset) * size;
+    const auto* const b = static_cast<const unsigned char*>(right.data()) +
+                          static_cast<std::size_t>(right_offset) * size;
     if (std::memcmp(a, b, size) == 0) return;
     std::string coordinate;
     Index rest = i;

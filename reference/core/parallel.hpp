@@ -18,11 +18,13 @@ namespace groundstate {
 inline void set_threads(int threads) { omp_set_num_threads(threads); }
 inline int threads() { return omp_get_max_threads(); }
 
+// `worthwhile` = false keeps the loop on the calling thread: waking others costs some microseconds, and
+// milliseconds on a busy machine.
 template <class Body>
-void parallel_for(Index count, Body&& body) {
+void parallel_for(Index count, Body&& body, bool worthwhile = true) {
   std::atomic<bool> failed{false};
   std::exception_ptr error;
-#pragma omp parallel for schedule(dynamic, 1) if (count > 1)
+#pragma omp parallel for schedule(dynamic, 1) if (worthwhile && count > 1)
   for (Index i = 0; i < count; ++i) {
     if (failed.load(std::memory_order_relaxed)) continue;
     try {

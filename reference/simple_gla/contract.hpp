@@ -143,4 +143,15 @@ void validate(const Inputs<space, E>& x) {
                 text(n.value_heads) + ", " + text(n.key) + ", " + text(n.value) + "]");
 }
 
+// Outputs have the shapes that follow from the inputs; ht may be absent.
+template <Space space, class E>
+void validate(const Inputs<space, E>& x, const Outputs<space, E>& y) {
+  const Shape n = shape(x);
+  if (!y.output || y.output.extents() != std::array{n.batch, n.time, n.value_heads, n.value})
+    throw std::invalid_argument("simple_gla: o must be [batch, time, value_head, value] of v");
+  if (y.final_state &&
+      y.final_state.extents() != std::array{n.sequences, n.value_heads, n.key, n.value})
+    throw std::invalid_argument("simple_gla: ht must be [sequence, value_head, key, value]");
+}
+
 }  // namespace groundstate::simple_gla

@@ -118,11 +118,13 @@ template <class Scalar, class Path>
 void for_each_problem(const HostInputs& x, const Options& options, const HostOutputs& y,
                       Path&& path) {
   validate(x);
+  validate(x, y);
   const Shape n = shape(x);
-  parallel_for(n.sequences * n.value_heads, [&](Index i) {
+  const auto body = [&](Index i) {
     const Place at = place(x, options, i / n.value_heads, i % n.value_heads);
     scatter(path(gather<Scalar>(x, options, at)), at, y);
-  });
+  };
+  parallel_for(n.sequences * n.value_heads, body, n.time * n.value_heads * n.key * n.value > 1'000'000);
 }
 
 }  // namespace groundstate::simple_gla

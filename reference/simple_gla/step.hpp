@@ -61,7 +61,8 @@ void advance(const Problem<ScalarOf<Recipe>>& p, Index first_time,
   constexpr Index width = strip_width<Scalar>;
   constexpr Index block = 128;  // tokens: their q and k stay in L2 while the strips take turns
   const Index keys = p.key(), strips = (p.value() + width - 1) / width;
-  const Index group = (strips + threads() - 1) / threads();
+  const bool worthwhile = p.time() * keys * p.value() > 1'000'000;
+  const Index group = worthwhile ? (strips + threads() - 1) / threads() : strips;
   parallel_for(group == 0 ? 0 : (strips + group - 1) / group, [&](Index g) {
     const Index first = g * group * width, columns = std::min(group * width, p.value() - first);
     const Index own = (columns + width - 1) / width;

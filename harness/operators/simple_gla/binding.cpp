@@ -145,7 +145,9 @@ class SimpleGla final : public Operator {
         "chunked[chunk=16]", "fused",          "fused[key_tile=32,value_tile=32]",
         "segmented",         "parallel"};
     const std::string& type = c.get("dtype");
-    if (type != "fp64") result.insert(result.end(), {"recurrent:single", "chunked:single"});
+    if (type != "fp64") 
+      result.insert(result.end(),
+                    {"recurrent:single", "chunked:single", "chunked[chunk=128]:single"});
     if (type == "fp32") result.push_back("chunked:tf32");
     if (type == "bf16" || type == "fp16")
       for (const char* const path : {"chunked", "fused"})
