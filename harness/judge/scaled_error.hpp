@@ -6,7 +6,8 @@
 //
 // u_out is the roundoff of the output's declared type, the others are the recipe's; F is the form
 // term of an output that is by its spec a difference of larger terms (optional, unit of r); s^open
-// is s^I with all gates 0, for recipes whose operands underflow (fp16). `floor` is the smallest
+// is the sensitivity to an absolute disturbance of the inputs with all gates 0, for recipes whose
+// operands underflow (fp16). `floor` is the smallest
 // normal number of the arithmetic, 2^-1022 for double and 2^-126 else, so that flushed subnormals
 // are no error; an fp16 output adds 2^-25, half its subnormal spacing, which no relative roundoff
 // describes.

@@ -9,6 +9,7 @@
 #include "harness/case/nearest.hpp"
 #include "harness/case/text.hpp"
 #include "harness/fixture/match.hpp"
+#include "harness/judge/scaled_error.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
@@ -89,35 +90,62 @@ Case case_of(const FixtureCase& fixture, const CompareOptions& options) {
   return c;
 }
 
+// A mark must be true: the oracle sees the values as they are, a kernel sees them rounded.
+void check_mark(const FixtureDataset& dataset, const Tensor& tensor) {
+  const ElementType meant = meant_type(dataset);
+  if (meant == dataset.type) return;
+  Index count = 0;
+  double first = 0;
+  for_each_element(tensor, [&](Index, Index offset) {
+    const double value = tensor.load(offset);
+    if (!std::isnan(value) && round_to_type(meant, value) != value && count++ == 0) first = value;
+  });
+  if (count > 0)
+    throw UsageError(fmt::format("{}: marked as {}, but {} elements are no such numbers, like {:a}",
+                                 dataset.location, name_of(meant), count, first));
+}
+
+// To a Case a key at its default is a key that nobody wrote, and follows from the inputs.
+void check_written_keys(const std::string& text, const Case& written, const Case& inferred) {
+  for (const Assignment& assignment : split_case_line(text, grammars()).assignments) {
+    const std::string_view key = assignment.keys.front();
+    if (inferred.get(key) != written.get(key))
+      throw UsageError(fmt::format("the case line says {}={}, the inputs say {}={}", key,
+                                   written.get(key), key, inferred.get(key)));
+  }
+}
+
 // Case and inputs.
 CheckedFixture given_by(const FixtureCase& fixture, const CompareOptions& options) {
   const Case named = case_of(fixture, options);
   const Operator& op = operator_of(named);
   if (fixture.inputs.datasets.empty()) {
-    try {
-      check_case(op, named);
-    } catch (const UsageError& error) {
-      throw UsageError(fmt::format("{}: {}", options.file, error.what()));
-    }
+    check_case(op, named);
     return {&op, named, {}, true, {}, {}, {}};
   }
   const std::vector<TensorSpec> every = op.inputs(op.with_every_input(named));
   Tensors own;
   for (const FixtureDataset& dataset : fixture.inputs.datasets)
     own.push_back(as_it_is(dataset, known_spec(every, dataset)));
-  try {
-    const Case inferred = op.infer(named, own);
-    Tensors inputs;
-    const std::vector<TensorSpec> specs = op.inputs(inferred);
-    for (const FixtureDataset& dataset : fixture.inputs.datasets)
-      inputs.push_back(to_tensor(dataset, shape_of(known_spec(specs, dataset))));
-    op.validate(inferred, inputs);
-    return {&op, inferred, std::move(inputs), false, {}, {}, {}};
-  } catch (const UsageError& error) {
-    const std::string_view message = error.what();
-    if (message.starts_with(options.file)) throw;
-    throw UsageError(fmt::format("{}: {}", options.file, message));
+  const Case inferred = op.infer(named, own);
+  check_written_keys(options.case_text ? *options.case_text : *fixture.case_text, named, inferred);
+  const std::vector<TensorSpec> specs = op.inputs(inferred);
+  for (const TensorSpec& spec : specs)
+    if (find(own, spec.name) == nullptr)
+      throw UsageError(fmt::format("inputs/{} is missing; the case '{}' has it", spec.name,
+                                   inferred.canonical()));
+  Tensors inputs;
+  for (const FixtureDataset& dataset : fixture.inputs.datasets) {
+    const TensorSpec& spec = known_spec(specs, dataset);
+    if (is_float(spec.type) ? meant_type(dataset) != spec.type : is_float(dataset.type))
+      throw UsageError(fmt::format("{}: the elements are {}; the case '{}' has {} here",
+                                   dataset.location, name_of(meant_type(dataset)),
+                                   inferred.canonical(), name_of(spec.type)));
+    inputs.push_back(to_tensor(dataset, shape_of(spec)));
+    check_mark(dataset, inputs.back());
   }
+  op.validate(inferred, inputs);
+  return {&op, inferred, std::move(inputs), false, {}, {}, {}};
 }
 
 // Counts what lies outside an input's domain; one warning a tensor.
@@ -296,10 +324,8 @@ std::vector<Tensors> counterparts(const CheckedFixture& given, const Submission&
   return result;
 }
 
-}  // namespace
-
-CheckedFixture check_fixture(const FixtureCase& fixture, const CompareOptions& options,
-                             const FixtureCase* other) {
+CheckedFixture checked(const FixtureCase& fixture, const CompareOptions& options,
+                       const FixtureCase* other) {
   CheckedFixture given = given_by(fixture, options);
   check_domains(given, options);
   const Operator& op = *given.op;
@@ -319,6 +345,23 @@ CheckedFixture check_fixture(const FixtureCase& fixture, const CompareOptions& o
     given.submissions.push_back(std::move(submission));
   }
   return given;
+}
+
+}  // namespace
+
+CheckedFixture check_fixture(const FixtureCase& fixture, const CompareOptions& options,
+                             const FixtureCase* other) {
+  try {
+    return checked(fixture, options, other);
+  } catch (const UsageError& error) {
+    // What comes from a case line or an attribute does not know its file.
+    const std::string_view message = error.what();
+    if (message.starts_with(options.file) ||
+        (options.against_file && message.starts_with(*options.against_file)))
+      throw;
+    throw UsageError(fmt::format("{}: {}{}", options.file,
+                                 fixture.group == "/" ? "" : fixture.group + ": ", message));
+  }
 }
 
 Comparison compare_case(const CheckedFixture& given, const CompareOptions& options) {

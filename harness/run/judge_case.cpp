@@ -107,10 +107,15 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
   std::vector<std::vector<TensorJudge>> judges;  // [candidate][output]
   for (const Candidate& candidate : candidates) {
     std::vector<TensorJudge>& own = judges.emplace_back();
-    for (std::size_t i = 0; i < specs.size(); ++i)
-      own.emplace_back(TensorInfo{specs[i].name, candidate.types[i], Family::diagonal,
-                                  axes_of(specs[i], candidate, packed), false},
-                       candidate.declaration);
+    for (std::size_t i = 0; i < specs.size(); ++i) {
+      const TensorAxes axes = axes_of(specs[i], candidate, packed);
+      // A recipe that keeps its state in 16 bits leaves a final state on that grid.
+      const bool on_grid =
+          !axes.rows_are_time && candidate.declaration.recipe.carry > fp32_roundoff;
+      own.emplace_back(
+          TensorInfo{specs[i].name, candidate.types[i], Family::diagonal, axes, on_grid},
+          candidate.declaration);
+    }
   }
 
   std::vector<OracleContent> content(specs.size());

@@ -145,7 +145,7 @@ class SimpleGla final : public Operator {
         "chunked[chunk=16]", "fused",          "fused[key_tile=32,value_tile=32]",
         "segmented",         "parallel"};
     const std::string& type = c.get("dtype");
-    if (type != "fp64") 
+    if (type != "fp64")
       result.insert(result.end(),
                     {"recurrent:single", "chunked:single", "chunked[chunk=128]:single"});
     if (type == "fp32") result.push_back("chunked:tf32");
@@ -231,6 +231,12 @@ class SimpleGla final : public Operator {
       if (q.extent("batch") != 1)
         throw UsageError(fmt::format(
             "inputs/cu_seqlens needs batch = 1, but inputs/q has batch = {}", q.extent("batch")));
+      const auto sum = std::accumulate(lengths.begin(), lengths.end(), Index{0});
+      const auto first = static_cast<Index>(offsets->load(0));
+      if (first != 0 || sum != q.extent("time"))
+        throw UsageError(fmt::format(
+            "inputs/cu_seqlens runs from {} to {}; expected from 0 to {}, the tokens of inputs/q",
+            first, first + sum, q.extent("time")));
       inference.set("lengths", fmt::format("{}", fmt::join(lengths, "+")), "inputs/cu_seqlens");
     } else if (c.get("lengths").empty()) {
       inference.set("B", q.extent("batch"), "inputs/q");

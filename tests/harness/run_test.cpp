@@ -1,0 +1,351 @@
+// harness/run: cases through paths, judge and contracts.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "harness/case/error.hpp"
+#include "harness/case/sweep.hpp"
+#include "harness/generate/regime.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/run/guarded.hpp"
+#include "harness/run/judge_case.hpp"
+#include "harness/run/outputs.hpp"
+#include "harness/run/run_case.hpp"
+#include "harness/run/sample.hpp"
+#include "reference/core/parallel.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+CaseReport run(std::string_view line, RunOptions options = {}) {
+  const Case c = parse_case(line, grammars());
+  return run_case(operator_of(c), {c, {}, {}, {}}, options);
+}
+
+RunOptions only(std::vector<std::string> paths) {
+  RunOptions options;
+  options.paths = std::move(paths);
+  return options;
+}
+
+// ---- limits
+
+// Seeds and shapes that groundstate_calibrate does not use.
+TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> rows = {
+      {"dtype=fp64", {"chunked", "scan", "parallel"}},
+      {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked:tf32"}},
+      {"dtype=bf16",
+       {"chunked:tensorcore-bf16", "fused[key_tile=32]:tensorcore-bf16",
+        "chunked:tensorcore-bf16-state", "recurrent:single-bf16-state"}},
+      {"dtype=fp16", {"chunked:tensorcore-fp16"}},
+  };
+  Index tensors = 0;
+  for (const auto& [type, paths] : rows) {
+    RunOptions options = only(paths);
+    options.equalities = false;
+    for (const Case& c :
+         expand("simple_gla T/K/V/values=192/64/96/normal,777/40/24/positive "
+                "gate=open,slow,medium,normal,fast,mixed,reset,chunk_end seed=911 " +
+                    type,
+                grammars())) {
+      const CaseReport report = run_case(operator_of(c), {c, {}, {}, {}}, options);
+      for (const Result& result : report.results) {
+        EXPECT_EQ(result.status, Status::passed) << result.reproducer;
+        tensors += static_cast<Index>(result.verdict.tensors.size());
+      }
+    }
+  }
+  EXPECT_EQ(tensors, 16 * 2 * (3 + 3 + 4 + 1));
+}
+
+// ---- recipes
+
+TEST(Run, OutputsOfALooserRecipeFailUnderAStricterOne) {
+  const Case c = parse_case("simple_gla T=300 dtype=fp32 gate=medium state=random", grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  const PathVariant loose = checked_variant(op, "chunked:tf32");
+  GuardedTensors outputs(stored_outputs(op, c, loose));
+  op.run(c, loose, inputs, outputs.tensors());
+  const auto judge = [&](std::string_view recipe) {
+    Candidate candidate;
+    candidate.outputs = &outputs.tensors();
+    for (const Tensor& tensor : outputs.tensors()) candidate.types.push_back(tensor.type());
+    candidate.declaration = {recipe_units(recipe), true};
+    const std::vector<Pair> pairs = op.pairs(c, inputs);
+    return judge_case(op, c, inputs, pairs, std::vector<bool>(pairs.size(), true), {candidate})
+        .paths[0]
+        .status;
+  };
+  EXPECT_EQ(judge("tf32"), Status::passed);
+  EXPECT_EQ(judge("single"), Status::failed);
+}
+
+// ---- determinism
+
+TEST(Run, RecordsAreTheSameForAnyNumberOfThreads) {
+  std::vector<std::string> records;
+  const int before = threads();
+  for (const int count : {1, 2, 3, 7}) {
+    set_threads(count);
+    std::string text;
+    for (nlohmann::json record : to_records(run("simple_gla B=2 T=130 gate=mixed state=random"))) {
+      record.erase("seconds");
+      record.erase("environment");
+      text += record.dump() + "\n";
+    }
+    records.push_back(text);
+  }
+  set_threads(before);
+  for (const std::string& other : records) EXPECT_EQ(other, records.front());
+}
+
+TEST(Run, PackedAndReversedCasesHoldEveryContract) {
+  const CaseReport report =
+      run("simple_gla lengths=5+0+70+64 HV=4 reverse=yes gate_inputs=both state=random dtype=fp32");
+  EXPECT_FALSE(report.failed());
+  const auto names = [&](std::string_view part) {
+    return std::count_if(
+        report.equalities.begin(), report.equalities.end(),
+        [&](const EqualityResult& e) { return e.name.find(part) != std::string::npos; });
+  };
+  EXPECT_GT(names("sequence 0 alone"), 0);
+  EXPECT_GT(names("sequence 1 alone"), 0);  // the empty one
+  EXPECT_GT(names("head alone"), 0);
+  EXPECT_GT(names("other state layout"), 0);
+  EXPECT_GT(names("fused[num_steps=1] = fused[num_steps=3]"), 0);
+}
+
+TEST(Run, AViolationNamesCoordinateAndBothValues) {
+  Tensor a = Tensor::allocate("o", ElementType::float32, {{Time::name, 3}, {Value::name, 2}});
+  Tensor b =
+      Tensor::allocate("o", ElementType::float32, {{Time::name, 3}, {Value::name, 2}}, {1, 0});
+  EXPECT_FALSE(first_difference(a, b));
+  b.store(1 * 1 + 1 * 3, 0.5);  // time 1, value 1
+  const std::string text = first_difference(a, b).value();
+  EXPECT_NE(text.find("time=1 value=1"), std::string::npos) << text;
+  EXPECT_NE(text.find("0.5"), std::string::npos) << text;
+}
+
+TEST(Run, ZerosOfOtherSignAreADifference) {
+  Tensor a = Tensor::allocate("o", ElementType::float64, {{Time::name, 1}}),
+         b = Tensor::allocate("o", ElementType::float64, {{Time::name, 1}});
+  b.store(0, -0.0);
+  EXPECT_TRUE(first_difference(a, b));
+}
+
+// ---- what cannot run
+
+TEST(Run, APathAboveTheCostLimitIsUnsupportedWithItsReason) {
+  RunOptions options;
+  options.max_flops = 1e6;
+  const CaseReport report = run("simple_gla T=300", options);
+  EXPECT_EQ(report.judged(), 0);
+  for (const Result& result : report.results) {
+    EXPECT_EQ(result.status, Status::unsupported);
+    EXPECT_NE(result.note.find("--max-cost"), std::string::npos);
+  }
+}
+
+TEST(Run, UnknownPathsKeysAndRecipesAreUsageErrors) {
+  for (const char* const path :
+       {"chunkd", "chunked[chnk=3]", "recurrent[chunk=3]", "recurrent:tf32", "chunked:singel"})
+    EXPECT_THROW(run("simple_gla T=3", only({path})), UsageError) << path;
+}
+
+TEST(Run, MoreMemoryThanTheMachineHasIsRefusedBeforeItIsTaken) {
+  const Case c = parse_case("simple_gla B=1000000 T=1000000", grammars());
+  EXPECT_THROW(check_case(operator_of(c), c), UsageError);
+  const Case overflowing = parse_case("simple_gla B=1000000000000 T=1000000000000", grammars());
+  EXPECT_THROW(check_case(operator_of(overflowing), overflowing), UsageError);
+}
+
+TEST(Run, ACaseOfZerosIsMistrusted) {
+  const CaseReport report =
+      run("simple_gla T=100 scale=0 keys=zero_rows gate=fast", only({"recurrent"}));
+  EXPECT_FALSE(report.mistrusted);  // ht is not zero
+  const CaseReport zeros =
+      run("decayed_sum.backward T=64 dy=zero dht=random gate=hard_reset", only({"recurrent"}));
+  EXPECT_TRUE(zeros.mistrusted || !zeros.failed());
+}
+
+// ---- guards
+
+TEST(Guards, AByteWrittenOutsideIsSeen) {
+  TensorSpec spec;
+  spec.name = "o";
+  spec.type = ElementType::float32;
+  spec.axes = {{Time::name, 3}};
+  GuardedTensors outputs({spec});
+  EXPECT_FALSE(outputs.violation());
+  auto* const data = static_cast<unsigned char*>(outputs.tensors()[0].data());
+  data[12] ^= 1;
+  EXPECT_NE(outputs.violation().value().find("behind o"), std::string::npos);
+  data[12] ^= 1;
+  data[-1] ^= 1;
+  EXPECT_NE(outputs.violation().value().find("before o"), std::string::npos);
+}
+
+TEST(Guards, ThePoisonIsNaNInEveryType) {
+  for (const ElementType type :
+       {ElementType::float64, ElementType::float32, ElementType::bfloat16, ElementType::float16}) {
+    TensorSpec spec;
+    spec.name = "o";
+    spec.type = type;
+    spec.axes = {{Time::name, 5}};
+    const GuardedTensors outputs({spec});
+    for (Index i = 0; i < 5; ++i) EXPECT_TRUE(std::isnan(outputs.tensors()[0].load(i)));
+  }
+}
+
+TEST(Guards, AChangedInputChangesTheDigest) {
+  Tensors tensors{Tensor::allocate("q", ElementType::bfloat16, {{Time::name, 13}})};
+  const std::uint64_t before = digest(tensors);
+  for (Index i = 0; i < 13; ++i) {
+    tensors[0].store(i, 1);
+    EXPECT_NE(digest(tensors), before) << i;
+    tensors[0].store(i, 0);
+  }
+}
+
+// ---- the sample of a large case
+
+TEST(Sample, AlwaysHoldsFirstLastSlowestAndFastest) {
+  std::vector<Pair> pairs(100);
+  for (std::size_t i = 0; i < pairs.size(); ++i)
+    pairs[i].mean_gate = i == 41 ? -9.0 : i == 17 ? -0.1 : -1.0;
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    const std::vector<bool> chosen = sample_pairs(pairs, 8, seed);
+    EXPECT_EQ(std::count(chosen.begin(), chosen.end(), true), 8);
+    for (const std::size_t i : {0, 17, 41, 99}) EXPECT_TRUE(chosen[i]);
+  }
+  EXPECT_NE(sample_pairs(pairs, 8, 1), sample_pairs(pairs, 8, 2));
+}
+
+TEST(Sample, UnsampledPairsAreStillHeldAgainstTheOracle) {
+  const Case c = parse_case("simple_gla H=16 T=200 K=32 V=32 dtype=fp32 gate=slow", grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  const PathVariant path = checked_variant(op, "chunked:single");
+  GuardedTensors outputs(stored_outputs(op, c, path));
+  op.run(c, path, inputs, outputs.tensors());
+  const std::vector<Pair> pairs = op.pairs(c, inputs);
+  const std::vector<bool> sample = sample_pairs(pairs, 4, 1);
+  const auto outside =
+      static_cast<Index>(std::find(sample.begin(), sample.end(), false) - sample.begin());
+  const auto status = [&] {
+    Candidate candidate;
+    candidate.outputs = &outputs.tensors();
+    for (const Tensor& tensor : outputs.tensors()) candidate.types.push_back(tensor.type());
+    candidate.declaration = {recipe_units("single"), true};
+    candidate.emulations = {path};
+    return judge_case(op, c, inputs, pairs, sample, {candidate}).paths[0].status;
+  };
+  EXPECT_EQ(status(), Status::passed);
+  // A head that is not in the sample forgets everything half-way.
+  Tensor& o = outputs.tensors()[0];
+  for (Index t = 100; t < 200; ++t)
+    for (Index v = 0; v < 32; ++v) o.store((t * 16 + outside) * 32 + v, 0);
+  EXPECT_EQ(status(), Status::failed);
+}
+
+// ---- raised limits
+
+class RaisedLimits : public testing::Test {
+ protected:
+  // A result that fails its clause by a factor of 1.5.
+  CaseReport failing(double value) const {
+    CaseReport report;
+    Result result;
+    result.path = "chunked[chunk=16]";
+    TensorVerdict tensor;
+    tensor.tensor = "o";
+    tensor.clauses = {make_clause("A.max", value, 10)};
+    tensor.status = tensor.clauses[0].passed ? Status::passed : Status::failed;
+    result.verdict = combine({tensor});
+    result.status = result.verdict.status;
+    report.results = {result};
+    return report;
+  }
+  RaisedLimit limit(int year) const {
+    return {"chunked", "A.max", 2, std::chrono::year(year) / 1 / 1, "known", "file:1"};
+  }
+};
+
+TEST_F(RaisedLimits, CoverWhatTheySay) {
+  CaseReport report = failing(15);
+  apply_raised_limits(report, {limit(2999)});
+  EXPECT_FALSE(report.failed());
+  EXPECT_EQ(report.results[0].status, Status::passed);
+}
+
+TEST_F(RaisedLimits, CoverNoMore) {
+  CaseReport report = failing(25);
+  apply_raised_limits(report, {limit(2999)});
+  EXPECT_TRUE(report.failed());
+}
+
+TEST_F(RaisedLimits, ThatNothingNeedsAreReported) {
+  CaseReport report = failing(5);
+  apply_raised_limits(report, {limit(2999)});
+  EXPECT_TRUE(report.failed());
+  EXPECT_EQ(report.raised_limit_problems.size(), 1u);
+}
+
+TEST_F(RaisedLimits, ThatHaveExpiredCoverNothing) {
+  CaseReport report = failing(15);
+  apply_raised_limits(report, {limit(2020)});
+  EXPECT_TRUE(report.failed());
+  EXPECT_EQ(report.results[0].status, Status::failed);
+}
+
+// ---- the generator
+
+TEST(Generator, ValuesDoNotDependOnLayoutThreadsOrOtherTensors) {
+  const Case kv = parse_case("simple_gla T=37 state=random", grammars());
+  const Case vk = kv.with("state_layout", "vk");
+  const Operator& op = operator_of(kv);
+  set_threads(1);
+  const Tensors one = generate(op.inputs(kv));
+  set_threads(3);
+  const Tensors three = generate(op.inputs(vk));
+  for (const Tensor& tensor : one)
+    EXPECT_FALSE(first_difference(tensor, *find(three, tensor.name()))) << tensor.name();
+}
+
+TEST(Generator, GatesStayInTheirDomain) {
+  for (const Regime& r : gate_regimes()) {
+    const RandomStream stream(1, "g");
+    for (Index t = 0; t < 1000; ++t) {
+      const double g = r.value(stream, {t, t, t % 3, 0, 1, 1, 1000});
+      EXPECT_FALSE(std::isnan(g)) << r.name;
+      EXPECT_LE(
+          g, r.name == "growth" || r.name == "strong_growth" || r.name == "mixed_sign" ? 0.25 : 0.0)
+          << r.name;
+    }
+  }
+}
+
+TEST(Generator, ConstantDecaysAreThoseOfTheirModels) {
+  // RetNet: log(1 - 2^(-5-h)); the series is good to the last bit but one.
+  for (Index h = 0; h < 40; ++h) {
+    const double expected = std::log1p(-std::ldexp(1.0, static_cast<int>(-5 - h)));
+    EXPECT_NEAR(constant_log_decay("retnet", h, 40), expected, 2 * 0x1p-52 * std::abs(expected));
+  }
+  EXPECT_EQ(constant_log_decay("lightning", 0, 8), 0.0);
+  EXPECT_EQ(constant_log_decay("lightning", 3, 8), -3.0);
+  // ALiBi for 16 heads: slopes 2^-0.5, 2^-1, ...; for 12 heads the 8 slopes of 8 and every second
+  // of 16.
+  EXPECT_NEAR(constant_log_decay("alibi", 0, 16), -std::exp2(-0.5), 1e-15);
+  EXPECT_NEAR(constant_log_decay("alibi", 7, 12), -std::exp2(-8.0), 1e-17);
+  EXPECT_NEAR(constant_log_decay("alibi", 8, 12), -std::exp2(-0.5), 1e-15);
+  EXPECT_NEAR(constant_log_decay("alibi", 9, 12), -std::exp2(-1.5), 1e-15);
+  EXPECT_EQ(constant_log_decay("-0.3", 5, 12), -0.3);
+}
+
+}  // namespace
+}  // namespace groundstate::harness
