@@ -16,16 +16,18 @@ struct LimitRow {
   Triple diagonal, delta, gate_gradient;
 };
 
-// To be replaced by the output of: groundstate_calibrate
+// Diagonal decay: the larger of twice the largest honest triple measured on our emulations (command:
+// groundstate_calibrate 3, output in data/honest_triples.md) and of the study's row. The other families
+// are the study's until an operator of theirs is here to be measured.
 constexpr std::array<LimitRow, 7> limit_table = {{
-    // recipe                  diagonal          delta             gate gradient
-    {"exact", /*            */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
-    {"single", /*           */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
-    {"tf32", /*             */ {1.6, 11, 24}, {1.6, 11, 24}, {1.6, 11, 12}},
-    {"tensorcore-bf16", /*  */ {0.7, 3.2, 5}, {1.25, 7, 8.5}, {0.55, 2.6, 3}},
-    {"tensorcore-fp16", /*  */ {0.7, 3.2, 5}, {1.25, 7, 8.5}, {0.55, 2.6, 3}},
-    {"tensorcore-bf16-state", {1.25, 9, 9}, {1.25, 9, 9}, {0.55, 2.6, 3}},
-    {"single-bf16-state", /**/ {0.75, 5, 8}, {0.75, 5, 8}, {0.9, 5.2, 5.2}},
+    // recipe                  diagonal           delta             gate gradient
+    {"exact", /*            */ {1.7, 16, 30}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},
+    {"single", /*           */ {1.6, 12, 24}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},
+    {"tf32", /*             */ {1.6, 11, 24}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},
+    {"tensorcore-bf16", /*  */ {0.7, 3.2, 5}, /**/ {1.25, 7, 8.5}, {0.55, 2.6, 3}},
+    {"tensorcore-fp16", /*  */ {0.7, 3.2, 5}, /**/ {1.25, 7, 8.5}, {0.55, 2.6, 3}},
+    {"tensorcore-bf16-state", {1.25, 9, 9}, /* */ {1.25, 9, 9}, {0.55, 2.6, 3}},
+    {"single-bf16-state", /**/ {0.75, 6.4, 33}, {0.75, 5, 8}, {0.9, 5.2, 5.2}},
 }};
 
 }  // namespace

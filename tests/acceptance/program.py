@@ -9,7 +9,6 @@ import subprocess
 import tempfile
 import unittest
 
-import h5py
 import numpy as np
 import simple_gla
 

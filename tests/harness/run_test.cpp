@@ -48,7 +48,7 @@ TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
     RunOptions options = only(paths);
     options.equalities = false;
     for (const Case& c :
-         expand("simple_gla T/K/V/values=192/64/96/normal,777/40/24/positive "
+         expand("simple_gla T/K/V/values=192/64/96/normal,777/40/24/scaled "
                 "gate=open,slow,medium,normal,fast,mixed,reset,chunk_end seed=911 " +
                     type,
                 grammars())) {
