@@ -9,8 +9,8 @@
 // taken for one independent error, since the elements of a row share the roundings of its gate and
 // its state.
 //
-// Source of the numbers: 2 x the largest honest triple of the study of the scale, section 6, until
-// `groundstate_calibrate`, which prints this table, has measured our own emulations.
+// Source of the numbers: limits.cpp, from `groundstate_calibrate` (data/honest_triples.md) and the study of
+// the scale, section 6.
 #pragma once
 
 #include <cstdint>

@@ -59,8 +59,8 @@ class OutsideKernel(ComparedTest):
             "simple_gla T=100 scale=-0.125 dtype=fp32",
             "simple_gla T=1 state=random",
             "simple_gla T=0 state=random dtype=fp32",
-            "simple_gla lengths=100+28+0+65 H=2 HV=4 K=24 V=40 gate_inputs=both gate=medium state=random state_layout=vk"
-            " reverse=yes dtype=fp32",
+            "simple_gla lengths=100+28+0+65 H=2 HV=4 K=24 V=40 gate_inputs=both gate=medium state=random"
+            " state_layout=vk reverse=yes dtype=fp32",
         ]:
             with self.subTest(case):
                 path = self.generated(case)
