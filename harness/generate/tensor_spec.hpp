@@ -1,9 +1,10 @@
-// What a case says of one tensor: name, element type, axes, storage order, domain, and for an input the
-// value of each of its elements.
+// What a case says of one tensor: name, element type, axes, storage order, domain, and for an input
+// the value of each of its elements.
 //
-// `element(i)` is a pure function of the row-major index in the declared axis order, whatever the storage
-// order, so a tensor has the same values for any layout and any number of threads. It is computed in
-// double with + - * / sqrt and fma only (host and device agree bit for bit) and rounded once.
+// `element(i)` is a pure function of the row-major index in the declared axis order, whatever the
+// storage order, so a tensor has the same values for any layout and any number of threads. It is
+// computed in double with + - * / sqrt and fma only (host and device agree bit for bit) and rounded
+// once.
 #pragma once
 
 #include <functional>
@@ -39,7 +40,8 @@ Tensor generate(const TensorSpec& spec);
 Tensors generate(const std::vector<TensorSpec>& specs);
 
 // Calls visit(row-major index in declared axis order, offset in elements) for every element.
-template <class Visit> void for_each_element(const Tensor& tensor, Visit&& visit) {
+template <class Visit>
+void for_each_element(const Tensor& tensor, Visit&& visit) {
   const auto& axes = tensor.axes();
   const Index elements = tensor.elements();
   std::vector<Index> at(axes.size(), 0);
@@ -56,7 +58,8 @@ template <class Visit> void for_each_element(const Tensor& tensor, Visit&& visit
 }
 
 // The same for two tensors of the same extents: visit(index, offset in left, offset in right).
-template <class Visit> void for_each_pair(const Tensor& left, const Tensor& right, Visit&& visit) {
+template <class Visit>
+void for_each_pair(const Tensor& left, const Tensor& right, Visit&& visit) {
   const auto &axes = left.axes(), &others = right.axes();
   std::vector<Index> at(axes.size(), 0);
   Index other = 0, index = 0, offset = 0;

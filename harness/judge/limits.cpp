@@ -16,9 +16,9 @@ struct LimitRow {
   Triple diagonal, delta, gate_gradient;
 };
 
-// Diagonal decay: the larger of twice the largest honest triple measured on our emulations (command:
-// groundstate_calibrate 3, output in data/honest_triples.md) and of the study's row. The other families
-// are the study's until an operator of theirs is here to be measured.
+// Diagonal decay: the larger of twice the largest honest triple measured on our emulations
+// (command: groundstate_calibrate 3, output in data/honest_triples.md) and of the study's row. The
+// other families are the study's until an operator of theirs is here to be measured.
 constexpr std::array<LimitRow, 7> limit_table = {{
     // recipe                  diagonal           delta             gate gradient
     {"exact", /*            */ {1.7, 16, 30}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},

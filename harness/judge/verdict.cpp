@@ -34,11 +34,9 @@ bool is_nan_row(const Matrix<double>& m, Index row) {
 
 bool is_16_bit(ElementType type) { return size_of(type) == 2; }
 
-// Below it numbers lie on a fixed grid, where rounding to nearest is not free of bias: what rounds to
-// zero loses its size, always towards zero.
-double least_normal(ElementType type) {
-  return type == ElementType::float16 ? 0x1p-14 : 0x1p-126;
-}
+// Below it numbers lie on a fixed grid, where rounding to nearest is not free of bias: what rounds
+// to zero loses its size, always towards zero.
+double least_normal(ElementType type) { return type == ElementType::float16 ? 0x1p-14 : 0x1p-126; }
 
 // An error without a unit, for pairs without fields.
 struct AbsoluteError {

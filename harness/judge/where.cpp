@@ -143,18 +143,25 @@ const BadElement* Where::shown() const {
   return first ? &*first : worst.empty() ? nullptr : &worst.front();
 }
 
+// In hexadecimal and decimal; the sign of a NaN says nothing.
+std::string number_text(double x) {
+  return std::isfinite(x) ? fmt::format("{:a} ({:g})", x, x)
+         : std::isnan(x)  ? "NaN"
+                          : fmt::format("{}", x);
+}
+
 std::string Where::sentence() const {
   std::vector<std::string> parts;
   const auto say = [&parts](std::string part) {
     if (!part.empty()) parts.push_back(std::move(part));
   };
   if (const BadElement* const shown = this->shown(); shown != nullptr)
-    say(fmt::format("{} at {}: got {:a} ({:g}), expected {:a} ({:g})", first ? "first" : "worst",
-                    coordinate_text(axes, *shown), shown->got, shown->got, shown->expected,
-                    shown->expected));
+    say(fmt::format("{} at {}: got {}, expected {}", first ? "first" : "worst",
+                    coordinate_text(axes, *shown), number_text(shown->got),
+                    number_text(shown->expected)));
   say(fmt::format("{} of {} elements", bad, elements));
   if (unwritten_rows > 0)
-    say(fmt::format("{} {} never written (NaN)", unwritten_rows,
+    say(fmt::format("{} {} NaN throughout (never written?)", unwritten_rows,
                     unwritten_rows == 1 ? "row" : "rows"));
   say(affected_text(sequences, axes.sequence));
   say(heads_text(heads));

@@ -2,6 +2,7 @@
 // lists them; nothing else in the harness names an operator.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -29,6 +30,10 @@ struct Path {
   std::vector<std::string> recipes;  // "exact" first; names of harness/judge/units.hpp
   std::string summary;
   bool needs_device = false;
+
+  bool takes(std::string_view key) const {
+    return std::find(keys.begin(), keys.end(), key) != keys.end();
+  }
 };
 
 // One independent problem of a case: what it depends on and where its outputs lie.
@@ -65,6 +70,12 @@ class Operator {
   virtual std::vector<KeyValueHelp> regimes() const = 0;
   virtual std::span<const Key> path_keys() const = 0;
   virtual std::span<const Path> paths() const = 0;
+  // The path of that name; nullptr when there is none.
+  const Path* path(std::string_view name) const {
+    for (const Path& own : paths())
+      if (own.name == name) return &own;
+    return nullptr;
+  }
   virtual std::vector<EqualVariants> equal_variants() const = 0;
   // What `run` takes when no path is named.
   virtual std::vector<std::string> default_variants(const Case& c) const = 0;
@@ -107,6 +118,27 @@ class Operator {
   // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...).
   virtual bool zero_by_definition(const Case& c, std::string_view tensor,
                                   const Pair& pair) const = 0;
+
+  // A variant of ours keeps its cumulative gates so that nothing cancels, and is forgiven nothing
+  // there.
+  virtual bool exact_gates(const PathVariant& variant) const {
+    static_cast<void>(variant);
+    return true;
+  }
+  // What a form that somebody declares stands for: the variants to emulate (more than one where it
+  // leaves open what kernels do differently), and whether it promises that no running gate cancels.
+  struct FormMeaning {
+    std::vector<std::string> variants;
+    bool exact_gates = false;
+  };
+  virtual FormMeaning form_meaning(const std::string& form) const { return {{form}}; }
+
+  // Outputs are short products of integers or one-hot rows: honest fp32 results lie on 16-bit
+  // grids.
+  virtual bool on_grid_by_nature(const Case& c) const {
+    static_cast<void>(c);
+    return false;
+  }
 
   // How a state leaves one call and enters the next; the axis heads live on. Empty: no carried
   // state.

@@ -241,12 +241,15 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
     return checked_variant(
         op, recipe == "exact" ? std::string(path) : fmt::format("{}:{}", path, recipe));
   };
+  bool exact_gates = false;
   if (!submission.form.empty()) {
     const PathVariant form = variant(submission.form);
-    const Path* const path = find_path(op, form.path);
-    if (std::find(path->keys.begin(), path->keys.end(), "chunk") != path->keys.end())
-      candidate.chunk = form.integer("chunk", op.path_keys());
-    if (emulate) candidate.emulations = {form};
+    const Operator::FormMeaning meaning = op.form_meaning(submission.form);
+    exact_gates = meaning.exact_gates;
+    if (op.path(form.path)->takes("chunk")) candidate.chunk = form.integer("chunk", op.path_keys());
+    if (emulate)
+      for (const std::string& text : meaning.variants)
+        candidate.emulations.push_back(variant(text));
   } else {
     candidate.chunk = undeclared_chunk;
     // The first path of an operator is its recurrence; every operator has an exact and a single
@@ -255,13 +258,14 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
     if (emulate) {
       candidate.emulations.push_back(
           checked_variant(op, recipe == "exact" ? recurrent.name : recurrent.name + ":single"));
-      for (const Path& path : op.paths())
-        if (path.name == "chunked" && recipe_exists(op, {path.name, {}, recipe}))
-          candidate.emulations.push_back(variant(path.name));
+      if (recipe_exists(op, {"chunked", {}, recipe}))
+        for (const std::string& text : op.form_meaning("chunked").variants)
+          candidate.emulations.push_back(variant(text));
     }
   }
   const RecipeUnits& units = candidate.declaration.recipe;
-  if (units.chunk_gate && candidate.chunk > 0) candidate.gate_interval = candidate.chunk;
+  if (units.chunk_gate && candidate.chunk > 0 && !exact_gates)
+    candidate.gate_interval = candidate.chunk;
   if (units.carry_interval == CarryInterval::chunk && candidate.chunk > 0)
     candidate.carry_interval = candidate.chunk;
   return candidate;

@@ -104,14 +104,18 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
   const WantedFields wanted = wanted_fields(candidates);
   const bool packed = find(inputs, "cu_seqlens") != nullptr;
 
+  const bool nothing_to_round =
+      op.on_grid_by_nature(c) ||
+      std::all_of(pairs.begin(), pairs.end(), [](const Pair& pair) { return pair.length <= 1; });
+
   std::vector<std::vector<TensorJudge>> judges;  // [candidate][output]
   for (const Candidate& candidate : candidates) {
     std::vector<TensorJudge>& own = judges.emplace_back();
     for (std::size_t i = 0; i < specs.size(); ++i) {
       const TensorAxes axes = axes_of(specs[i], candidate, packed);
       // A recipe that keeps its state in 16 bits leaves a final state on that grid.
-      const bool on_grid =
-          !axes.rows_are_time && candidate.declaration.recipe.carry > fp32_roundoff;
+      const bool on_grid = nothing_to_round || (!axes.rows_are_time &&
+                                                candidate.declaration.recipe.carry > fp32_roundoff);
       own.emplace_back(
           TensorInfo{specs[i].name, candidate.types[i], Family::diagonal, axes, on_grid},
           candidate.declaration);

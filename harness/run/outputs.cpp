@@ -9,15 +9,8 @@
 
 namespace groundstate::harness {
 
-const Path* find_path(const Operator& op, std::string_view name) {
-  const auto paths = op.paths();
-  const auto found =
-      std::find_if(paths.begin(), paths.end(), [&](const Path& path) { return path.name == name; });
-  return found == paths.end() ? nullptr : &*found;
-}
-
 bool recipe_exists(const Operator& op, const PathVariant& v) {
-  const Path* const path = find_path(op, v.path);
+  const Path* const path = op.path(v.path);
   if (path == nullptr) return false;
   const std::string recipe = is_exact(v) ? "exact" : v.recipe;
   return std::find(path->recipes.begin(), path->recipes.end(), recipe) != path->recipes.end();
@@ -25,7 +18,7 @@ bool recipe_exists(const Operator& op, const PathVariant& v) {
 
 PathVariant checked_variant(const Operator& op, std::string_view text) {
   PathVariant v = parse_path_variant(text, op.path_keys());
-  const Path* const path = find_path(op, v.path);
+  const Path* const path = op.path(v.path);
   if (path == nullptr) {
     std::vector<std::string> names;
     for (const Path& known : op.paths()) names.push_back(known.name);
@@ -33,7 +26,7 @@ PathVariant checked_variant(const Operator& op, std::string_view text) {
                                  v.path, did_you_mean(v.path, names), fmt::join(names, " ")));
   }
   for (const auto& [key, value] : v.keys)
-    if (std::find(path->keys.begin(), path->keys.end(), key) == path->keys.end())
+    if (!path->takes(key))
       throw UsageError(
           fmt::format("path {} takes no key {} (accepted: {})", path->name, key,
                       path->keys.empty() ? "none" : fmt::format("{}", fmt::join(path->keys, " "))));

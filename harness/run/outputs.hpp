@@ -19,8 +19,6 @@ inline std::vector<TensorSpec> stored_outputs(const Operator& op, const Case& c,
   return specs;
 }
 
-// The path of that name; nullptr when the operator has none.
-const Path* find_path(const Operator& op, std::string_view name);
 // The path exists and has this recipe.
 bool recipe_exists(const Operator& op, const PathVariant& v);
 // Throws UsageError naming the path or recipe, what there is, and the nearest name.

@@ -28,11 +28,6 @@ struct Ran {
   GuardedTensors outputs;
 };
 
-bool is_chunked(const Operator& op, const PathVariant& v) {
-  const Path* const path = find_path(op, v.path);
-  return std::find(path->keys.begin(), path->keys.end(), "chunk") != path->keys.end();
-}
-
 Candidate candidate_of(const Operator& op, const Ran& ran) {
   Candidate candidate;
   candidate.label = ran.variant.text(op.path_keys());
@@ -40,9 +35,10 @@ Candidate candidate_of(const Operator& op, const Ran& ran) {
   for (const Tensor& tensor : ran.outputs.tensors()) candidate.types.push_back(tensor.type());
   candidate.declaration = {recipe_units(is_exact(ran.variant) ? "exact" : ran.variant.recipe),
                            true};
-  if (is_chunked(op, ran.variant)) candidate.chunk = ran.variant.integer("chunk", op.path_keys());
-  // Our chunked paths promise two-float cumulative gates, so no cancellation is forgiven: C = 1.
-  candidate.gate_interval = 1;
+  if (op.path(ran.variant.path)->takes("chunk"))
+    candidate.chunk = ran.variant.integer("chunk", op.path_keys());
+  candidate.gate_interval =
+      op.exact_gates(ran.variant) || candidate.chunk == 0 ? 1 : candidate.chunk;
   candidate.carry_interval =
       candidate.declaration.recipe.carry_interval == CarryInterval::chunk && candidate.chunk > 0
           ? candidate.chunk

@@ -18,8 +18,8 @@ namespace groundstate {
 inline void set_threads(int threads) { omp_set_num_threads(threads); }
 inline int threads() { return omp_get_max_threads(); }
 
-// `worthwhile` = false keeps the loop on the calling thread: waking others costs some microseconds, and
-// milliseconds on a busy machine.
+// `worthwhile` = false keeps the loop on the calling thread: waking others costs some microseconds,
+// and milliseconds on a busy machine.
 template <class Body>
 void parallel_for(Index count, Body&& body, bool worthwhile = true) {
   std::atomic<bool> failed{false};

@@ -28,11 +28,17 @@ template <class Scalar>
 class CumulativeDecay {
  public:
   // Over tokens [begin, begin + count) of the problem.
-  CumulativeDecay(const Vector<Scalar>& log_decay, Index begin, Index count) {
+  CumulativeDecay(const Vector<Scalar>& log_decay, Index begin, Index count,
+                  GateSum kind = GateSum::two_float) {
     sums_.reserve(static_cast<std::size_t>(count));
     TwoFloat<Scalar> sum;
-    for (Index i = 0; i < count; ++i)
-      sums_.push_back(sum += std::max(log_decay[begin + i], log_decay_floor<Scalar>()));
+    for (Index i = begin; i < begin + count; ++i) {
+      if (kind == GateSum::two_float)
+        sum += std::max(log_decay[i], log_decay_floor<Scalar>());
+      else
+        sum.high += log_decay[i];
+      sums_.push_back(sum);
+    }
   }
   Index count() const { return static_cast<Index>(sums_.size()); }
   // exp(G_to): from before the first token.
@@ -61,7 +67,7 @@ struct Chunk {
       : first_time(begin),
         first_key(key),
         first_value(value),
-        decay(p.log_decay, begin, count),
+        decay(p.log_decay, begin, count, p.gate_sum),
         q(p.q.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
         k(p.k.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
         v(p.v.block(begin, value, count, values).unaryExpr(&Recipe::operand)) {}
@@ -71,7 +77,6 @@ struct Chunk {
 };
 
 // ---- phases
-// --------------------------------------------------------------------------------------
 
 // S := carry(exp(G_{n-1}) S + k^T v~)
 template <class Recipe>
@@ -115,7 +120,6 @@ Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c,
 }
 
 // ---- the two passes
-// ------------------------------------------------------------------------------
 
 inline Index number_of_chunks(Index time, Index length) { return (time + length - 1) / length; }
 

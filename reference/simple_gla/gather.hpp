@@ -16,6 +16,10 @@ namespace groundstate::simple_gla {
 using HostInputs = Inputs<Space::host, AnyElements>;
 using HostOutputs = Outputs<Space::host, AnyElements>;
 
+// How a chunked path keeps its cumulative gates: clamped and in two floats (ours), or as a plain
+// running sum, as most kernels do.
+enum class GateSum { two_float, plain };
+
 // One sequence and value head, tokens in the order of processing.
 template <class Scalar>
 struct Problem {
@@ -24,6 +28,7 @@ struct Problem {
   Vector<Scalar> log_decay;  // [time]; 0 where the case has no gate
   Matrix<Scalar> h0;         // [key, value]; 0 where the case has no initial state
   Scalar scale;
+  GateSum gate_sum = GateSum::two_float;
 
   Index time() const { return q.rows(); }
   Index key() const { return q.cols(); }
@@ -35,7 +40,8 @@ struct Problem {
             v.middleRows(first, count),
             log_decay.segment(first, count),
             {},
-            scale};
+            scale,
+            gate_sum};
   }
 };
 
@@ -71,9 +77,13 @@ Place place(const Inputs<space, E>& x, const Options& options, Index sequence, I
 template <class Scalar>
 Problem<Scalar> gather(const HostInputs& x, const Options& options, const Place& at) {
   const Shape n = shape(x);
-  Problem<Scalar> p{Matrix<Scalar>(at.length, n.key),     Matrix<Scalar>(at.length, n.key),
-                    Matrix<Scalar>(at.length, n.value),   Vector<Scalar>::Zero(at.length),
-                    Matrix<Scalar>::Zero(n.key, n.value), static_cast<Scalar>(options.scale)};
+  Problem<Scalar> p{Matrix<Scalar>(at.length, n.key),
+                    Matrix<Scalar>(at.length, n.key),
+                    Matrix<Scalar>(at.length, n.value),
+                    Vector<Scalar>::Zero(at.length),
+                    Matrix<Scalar>::Zero(n.key, n.value),
+                    static_cast<Scalar>(options.scale),
+                    GateSum::two_float};
   const Scalar constant =
       x.constant_log_decay
           ? static_cast<Scalar>(x.constant_log_decay.load(ValueHead{at.value_head}))
@@ -124,7 +134,8 @@ void for_each_problem(const HostInputs& x, const Options& options, const HostOut
     const Place at = place(x, options, i / n.value_heads, i % n.value_heads);
     scatter(path(gather<Scalar>(x, options, at)), at, y);
   };
-  parallel_for(n.sequences * n.value_heads, body, n.time * n.value_heads * n.key * n.value > 1'000'000);
+  parallel_for(n.sequences * n.value_heads, body,
+               n.time * n.value_heads * n.key * n.value > 1'000'000);
 }
 
 }  // namespace groundstate::simple_gla

@@ -29,7 +29,7 @@ template <class Recipe>
 Result<ScalarOf<Recipe>> parallel(const Problem<ScalarOf<Recipe>>& p) {
   using Scalar = ScalarOf<Recipe>;
   constexpr Index rows = 64;
-  const CumulativeDecay<Scalar> cumulative(p.log_decay, 0, p.time());
+  const CumulativeDecay<Scalar> cumulative(p.log_decay, 0, p.time(), p.gate_sum);
   Result<Scalar> r{Matrix<Scalar>::Zero(p.time(), p.value()), p.h0};
   for (Index begin = 0; begin < p.time(); begin += rows) {
     const Index count = std::min(rows, p.time() - begin);

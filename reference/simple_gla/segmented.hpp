@@ -30,7 +30,7 @@ Result<ScalarOf<Recipe>> segmented(const Problem<ScalarOf<Recipe>>& p, Index seg
     }
     Matrix<Scalar> delta = Matrix<Scalar>::Zero(p.key(), p.value());  // 1.
     chunk_states<Recipe>(own, length, delta);
-    const CumulativeDecay<Scalar> total(own.log_decay, 0, own.time());
+    const CumulativeDecay<Scalar> total(own.log_decay, 0, own.time(), p.gate_sum);
     before = then(before, {total.total(), std::move(delta)});  // 2.
     for (Index k = 0; k < p.key(); ++k) {
       const auto carry = Recipe::carry(begin + own.time() - 1, k, 0);

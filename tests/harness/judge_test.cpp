@@ -686,7 +686,7 @@ TEST(WhereSentence, CountsRowsThatNobodyWrote) {
   const TensorVerdict verdict = problem.judge(true, axes);
   EXPECT_EQ(verdict.status, Status::failed);
   EXPECT_EQ(verdict.where.unwritten_rows, 36);
-  EXPECT_NE(verdict.finding.find("36 rows never written (NaN); only in the last, partial chunk"),
+  EXPECT_NE(verdict.finding.find("36 rows NaN throughout (never written?); only in the last, partial chunk"),
             std::string::npos)
       << verdict.finding;
 }

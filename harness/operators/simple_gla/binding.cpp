@@ -47,7 +47,7 @@ Grammar make_grammar() {
           {"state_layout", "kv", Key::Word{{"kv", "vk"}}, "storage order of h0 and ht"},
           {"seed", "1", Key::Integer{0}, "of every random number"},
       },
-      {"chunk", "num_steps", "segments", "key_tile", "value_tile", "tokens"}};
+      {"chunk", "num_steps", "segments", "key_tile", "value_tile", "tokens", "gate_sum"}};
 }
 
 std::vector<Key> make_path_keys() {
@@ -59,6 +59,8 @@ std::vector<Key> make_path_keys() {
       {"key_tile", "0", Key::Integer{0, 65536}, "key columns of a tile, 0 for all"},
       {"value_tile", "0", Key::Integer{0, 65536}, "value columns of a tile, 0 for all"},
       {"tokens", "1", Key::Integer{1, 65536}, "tokens of one call"},
+      {"gate_sum", "two_float", Key::Word{{"two_float", "plain"}},
+       "cumulative gates: clamped and in two floats, or a running sum"},
   };
 }
 
@@ -73,13 +75,16 @@ std::vector<Path> make_paths() {
       {"step", {"tokens"}, recurrent_recipes, "calls of a few tokens on a carried state (decode)"},
       {"scan", {}, scalar_recipes, "associative scan, pairwise tree"},
       {"hillis_steele", {}, scalar_recipes, "associative scan, log2 T sweeps"},
-      {"chunk_scan", {"chunk"}, matrix_recipes, "associative scan over chunks"},
-      {"chunked", {"chunk"}, matrix_recipes, "states pass, then output pass"},
+      {"chunk_scan", {"chunk", "gate_sum"}, matrix_recipes, "associative scan over chunks"},
+      {"chunked", {"chunk", "gate_sum"}, matrix_recipes, "states pass, then output pass"},
       {"fused",
-       {"chunk", "num_steps", "key_tile", "value_tile"},
+       {"chunk", "num_steps", "key_tile", "value_tile", "gate_sum"},
        matrix_recipes,
        "one pass, state on chip, tiles of keys and values"},
-      {"segmented", {"segments", "chunk"}, matrix_recipes, "segments of time in parallel"},
+      {"segmented",
+       {"segments", "chunk", "gate_sum"},
+       matrix_recipes,
+       "segments of time in parallel"},
       {"parallel", {}, scalar_recipes, "quadratic form"},
   };
 }
@@ -342,7 +347,28 @@ class SimpleGla final : public Operator {
   }
 
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
-    return tensor == "ht" && pair.length == 0 && c.get("state") == "none";
+    return tensor == "ht" && pair.length == 0 &&
+           (c.get("state") == "none" || c.get("state") == "zero");
+  }
+
+  bool exact_gates(const PathVariant& variant) const override {
+    return variant.get("gate_sum", path_keys_) == "two_float";
+  }
+
+  // A form that does not say how it sums its gates may do either; one that says two_float is held
+  // to it.
+  FormMeaning form_meaning(const std::string& form) const override {
+    PathVariant variant = split_path_variant(form);
+    const Path* const own = path(variant.path);
+    if (own == nullptr || !own->takes("gate_sum")) return {{form}};
+    if (const auto given = variant.keys.find("gate_sum"); given != variant.keys.end())
+      return {{form}, given->second == "two_float"};
+    variant.keys["gate_sum"] = "plain";
+    return {{form, variant.text(path_keys_)}};
+  }
+
+  bool on_grid_by_nature(const Case& c) const override {
+    return c.get("values") == "integer" || c.get("keys") == "integer" || c.get("keys") == "onehot";
   }
 
   std::vector<CarriedState> carried_states() const override { return {{"h0", "ht"}}; }
@@ -473,8 +499,15 @@ class SimpleGla final : public Operator {
 
   paths::Variant resolve(const PathVariant& variant) const {
     const auto key = [&](std::string_view name) { return variant.integer(name, path_keys_); };
-    return {variant.path,    key("chunk"),      key("num_steps"), key("segments"),
-            key("key_tile"), key("value_tile"), key("tokens")};
+    return {variant.path,
+            key("chunk"),
+            key("num_steps"),
+            key("segments"),
+            key("key_tile"),
+            key("value_tile"),
+            key("tokens"),
+            variant.get("gate_sum", path_keys_) == "plain" ? gla::GateSum::plain
+                                                           : gla::GateSum::two_float};
   }
 
   const Grammar grammar_ = make_grammar();

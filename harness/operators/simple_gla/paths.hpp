@@ -1,7 +1,7 @@
 // The paths of simple_gla as functions of one problem, chosen by name.
 //
-// Instantiated once per recipe, each in a source file of its own (exact.cpp, single.cpp, ...), so that
-// recipes compile in parallel and in bounded memory.
+// Instantiated once per recipe, each in a source file of its own (exact.cpp, single.cpp, ...), so
+// that recipes compile in parallel and in bounded memory.
 #pragma once
 
 #include <stdexcept>
@@ -20,10 +20,12 @@ using namespace groundstate::simple_gla;
 struct Variant {
   std::string path;
   Index chunk, num_steps, segments, key_tile, value_tile, tokens;
+  GateSum gate_sum;
 };
 
-template <class Recipe> Result<ScalarOf<Recipe>> compute(const Variant& v, const Problem<ScalarOf<Recipe>>& p,
-                                                         bool packed) {
+template <class Recipe>
+Result<ScalarOf<Recipe>> compute(const Variant& v, const Problem<ScalarOf<Recipe>>& p,
+                                 bool packed) {
   if (v.path == "recurrent") return recurrent<Recipe>(p);
   if (v.path == "step") return stepwise<Recipe>(p, v.tokens);
   if (v.path == "scan") return pairwise<Recipe>(p);
@@ -43,16 +45,19 @@ struct PathRunner {
   Result<double> (*emulate)(const Variant&, const HostInputs&, const Options&, const Place&);
 };
 
-template <class Recipe> PathRunner make_runner() {
+template <class Recipe>
+PathRunner make_runner() {
   using Scalar = ScalarOf<Recipe>;
   return {[](const Variant& v, const HostInputs& x, const Options& options, const HostOutputs& y) {
-            for_each_problem<Scalar>(x, options, y, [&](const Problem<Scalar>& p) {
+            for_each_problem<Scalar>(x, options, y, [&](Problem<Scalar> p) {
+              p.gate_sum = v.gate_sum;
               return compute<Recipe>(v, p, static_cast<bool>(x.offsets));
             });
           },
           [](const Variant& v, const HostInputs& x, const Options& options, const Place& at) {
-            const Result<Scalar> r =
-                compute<Recipe>(v, gather<Scalar>(x, options, at), static_cast<bool>(x.offsets));
+            Problem<Scalar> p = gather<Scalar>(x, options, at);
+            p.gate_sum = v.gate_sum;
+            const Result<Scalar> r = compute<Recipe>(v, p, static_cast<bool>(x.offsets));
             return Result<double>{r.o.template cast<double>(), r.ht.template cast<double>()};
           }};
 }
