@@ -229,9 +229,9 @@ class Mutants(ProgramTest):
 
         for case, form in self.each("NaN: 0 * inf"):
             self.passes(case, functools.partial(honest, form=form))
-            self.fails(case, one_nan, "o", "b=0 t=129 h=1 v=5: got nan", "1 of ", "only head 1", "only v=5")
+            self.fails(case, one_nan, "o", "b=0 t=129 h=1 v=5: got NaN", "1 of ", "only head 1", "only v=5")
             solve = functools.partial(honest, form=masked_by_a_product)
-            self.fails(case, solve, "o", r"t=\d+ .*got -?nan", "all heads")
+            self.fails(case, solve, "o", r"t=\d+ .*got NaN", "all heads")
 
     def test_a_row_that_nobody_writes(self):
         for case, form in self.each("the row that nobody writes"):

@@ -98,6 +98,20 @@ class OutsideKernel(ComparedTest):
                 self.passes(path)
                 self.passes(path, "--recipe", "tensorcore", "--form", "chunked")
 
+    def test_a_running_sum_of_gates_is_forgiven_its_cancellation_unless_it_promises_two_floats(self):
+        def fp32(*arguments):
+            return simple_gla.chunked(*arguments, operand=lambda x: x)
+
+        for gate in "normal", "medium", "reset":
+            with self.subTest(gate):
+                case = f"simple_gla T=500 dtype=fp32 gate={gate} state=random"
+                path = self.generated(case)
+                solve(path, case, fp32)
+                self.passes(path)
+                self.passes(path, "--recipe", "single", "--form", "chunked")
+        end, _ = self.compared(path, "--recipe", "single", "--form", "chunked[gate_sum=two_float]")
+        self.assertEqual(end.returncode, 1, end.stdout)
+
     def test_part_of_the_outputs(self):
         case = "simple_gla T=100 state=random dtype=fp32"
         path = self.generated(case)

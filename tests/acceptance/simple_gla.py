@@ -41,8 +41,7 @@ def chunked(q, k, v, gate, S, chunk=64, operand=bf16):
     for begin in range(0, len(v), chunk):
         rows = slice(begin, begin + chunk)
         Q, K, V = (x[rows].swapaxes(0, 1) for x in (q, k, v))
-        # In double, because differences of cumulative gates cancel.
-        G = np.cumsum(gate[rows], axis=0, dtype=np.float64).T[:, :, None]
+        G = np.cumsum(gate[rows], axis=0).T[:, :, None]
         last, behind = G[:, -1:], np.tri(G.shape[1], dtype=bool)
         decay = exp(np.where(behind, G - G.swapaxes(1, 2), -np.inf), S.dtype)
         scores = Q @ K.swapaxes(1, 2) * decay

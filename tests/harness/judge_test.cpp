@@ -528,7 +528,7 @@ TEST(CaseLimit, IsTwiceTheEmulationBetweenFloorAndRecipeLimit) {
                honest = case_limits({0.2, 1, 2}, 100'000, recipe),
                bad = case_limits({1, infinity, infinity}, 100'000, recipe);
   EXPECT_EQ(exact.median, 0.05);
-  EXPECT_EQ(exact.maximum, 0.6);
+  EXPECT_EQ(exact.maximum, 1.0);
   EXPECT_EQ(honest.median, 0.4);
   EXPECT_EQ(honest.maximum, 4);
   EXPECT_EQ(bad.median, 1.6);
