@@ -6,6 +6,17 @@
 
 namespace groundstate::harness {
 
+double total_bytes(const std::vector<TensorSpec>& specs) {
+  double bytes = 0;
+  for (const TensorSpec& spec : specs) {
+    std::vector<Index> extents;
+    for (const AxisExtent& axis : spec.axes) extents.push_back(axis.extent);
+    bytes += static_cast<double>(checked_elements(extents, spec.name)) *
+             static_cast<double>(size_of(spec.type));
+  }
+  return bytes;
+}
+
 Tensor* find(Tensors& tensors, std::string_view name) {
   const auto found = std::find_if(tensors.begin(), tensors.end(),
                                   [&](const Tensor& tensor) { return tensor.name() == name; });

@@ -29,6 +29,9 @@ struct TensorSpec {
   Tensor allocate() const { return Tensor::allocate(name, type, axes, storage_order); }
 };
 
+// Bytes of all tensors. Throws UsageError where a shape overflows.
+double total_bytes(const std::vector<TensorSpec>& specs);
+
 using Tensors = std::vector<Tensor>;
 
 // The tensor of that name; nullptr when there is none.

@@ -54,17 +54,6 @@ inline ElementType keyed_type(const Case& c, std::string_view key) {
   return element_type(c.get(key).empty() ? default_type_word(c) : c.get(key));
 }
 
-// Bytes of all tensors. Throws UsageError where a shape overflows.
-inline double total_bytes(const std::vector<TensorSpec>& specs) {
-  double bytes = 0;
-  for (const TensorSpec& spec : specs) {
-    std::vector<Index> extents;
-    for (const AxisExtent& axis : spec.axes) extents.push_back(axis.extent);
-    bytes += double(checked_elements(extents, spec.name)) * double(size_of(spec.type));
-  }
-  return bytes;
-}
-
 inline void append_regimes(std::vector<KeyValueHelp>& list, std::string_view key,
                            std::span<const Regime> table) {
   for (const Regime& r : table)

@@ -87,8 +87,7 @@ class Operator {
   virtual std::vector<TensorSpec> outputs(const Case& c) const = 0;
   virtual Cost cost(const Case& c) const = 0;
   // Of one run of a variant, where it differs from the recurrence (scans, quadratic forms).
-  virtual double path_flops(const Case& c, const PathVariant& variant) const {
-    static_cast<void>(variant);
+  virtual double path_flops(const Case& c, const PathVariant& /*variant*/) const {
     return cost(c).flops;
   }
 
@@ -121,10 +120,7 @@ class Operator {
 
   // A variant of ours keeps its cumulative gates so that nothing cancels, and is forgiven nothing
   // there.
-  virtual bool exact_gates(const PathVariant& variant) const {
-    static_cast<void>(variant);
-    return true;
-  }
+  virtual bool exact_gates(const PathVariant& /*variant*/) const { return true; }
   // What a form that somebody declares stands for: the variants to emulate (more than one where it
   // leaves open what kernels do differently), and whether it promises that no running gate cancels.
   struct FormMeaning {
@@ -135,10 +131,7 @@ class Operator {
 
   // Outputs are short products of integers or one-hot rows: honest fp32 results lie on 16-bit
   // grids.
-  virtual bool on_grid_by_nature(const Case& c) const {
-    static_cast<void>(c);
-    return false;
-  }
+  virtual bool on_grid_by_nature(const Case& /*c*/) const { return false; }
 
   // How a state leaves one call and enters the next; the axis heads live on. Empty: no carried
   // state.

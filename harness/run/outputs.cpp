@@ -38,4 +38,9 @@ PathVariant checked_variant(const Operator& op, std::string_view text) {
   return v;
 }
 
+PathVariant checked_variant(const Operator& op, std::string_view form, std::string_view recipe) {
+  return checked_variant(
+      op, recipe == "exact" ? std::string(form) : fmt::format("{}:{}", form, recipe));
+}
+
 }  // namespace groundstate::harness

@@ -23,5 +23,7 @@ inline std::vector<TensorSpec> stored_outputs(const Operator& op, const Case& c,
 bool recipe_exists(const Operator& op, const PathVariant& v);
 // Throws UsageError naming the path or recipe, what there is, and the nearest name.
 PathVariant checked_variant(const Operator& op, std::string_view text);
+// The same for a form and a recipe that are given apart.
+PathVariant checked_variant(const Operator& op, std::string_view form, std::string_view recipe);
 
 }  // namespace groundstate::harness

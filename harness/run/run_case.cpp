@@ -72,6 +72,9 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
     variants.push_back(checked_variant(op, text));
 
   const Cost cost = op.cost(c);
+  // The outputs of all paths are held until they are judged together.
+  double bytes = total_bytes(op.inputs(c));
+  for (const PathVariant& v : variants) bytes += total_bytes(stored_outputs(op, c, v));
   std::vector<PathVariant> possible;
   for (const PathVariant& v : variants) {
     Result result;
@@ -86,10 +89,10 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
     } else if (flops > options.max_flops) {
       result.note =
           fmt::format("{:.2g} flop are above --max-cost {:.2g}", flops, options.max_flops);
-    } else if (cost.bytes > options.max_bytes) {
-      result.note =
-          fmt::format("{:.2g} GiB of tensors are above the limit of {:.2g} GiB; raise --max-memory",
-                      cost.bytes / 0x1p30, options.max_bytes / 0x1p30);
+    } else if (bytes > options.max_bytes) {
+      result.note = fmt::format(
+          "{:.2g} GiB of tensors for {} paths are above --max-memory {:.2g}; fewer with --path",
+          bytes / 0x1p30, variants.size(), options.max_bytes / 0x1p30);
     } else {
       possible.push_back(v);
     }
@@ -105,8 +108,7 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
   for (std::size_t i = 0; i < report.results.size(); ++i) {
     Result& result = report.results[i];
     if (result.status == Status::unsupported) continue;
-    Ran one{i, checked_variant(op, result.path),
-            GuardedTensors(stored_outputs(op, c, checked_variant(op, result.path)))};
+    Ran one{i, variants[i], GuardedTensors(stored_outputs(op, c, variants[i]))};
     const auto start = Clock::now();
     result.note = op.run(c, one.variant, inputs, one.outputs.tensors());
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();

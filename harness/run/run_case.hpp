@@ -17,7 +17,7 @@ struct RunOptions {
   std::optional<Index> pairs;      // judged with sensitivities; absent: by cost (sample.hpp)
   bool equalities = true;
   double max_flops = 1e12;                    // of one path; above it the path is UNSUPPORTED
-  double max_bytes = 4.0 * (Index{1} << 30);  // inputs and outputs
+  double max_bytes = 4.0 * (Index{1} << 30);  // of the inputs and the outputs of all paths
   // Called between steps; may throw Interrupted.
   std::function<void()> tick;
   // Called with the outputs of each path that ran, before they are dropped.

@@ -266,13 +266,12 @@ class SimpleGla final : public Operator {
     return inference.result();
   }
 
-  void validate(const Case& c, const Tensors& inputs) const override {
+  void validate(const Case&, const Tensors& inputs) const override {
     try {
       gla::validate(bind_inputs(inputs));
     } catch (const std::invalid_argument& error) {
       throw UsageError(error.what());
     }
-    static_cast<void>(c);
   }
 
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
