@@ -56,6 +56,39 @@ struct Measured {
   std::vector<std::vector<PairOutputs>> emulations;  // [candidate][emulation]
 };
 
+// The mask of elements that are zero by definition; empty where none is.
+Matrix<bool> zeros(const Operator& op, const Case& c, std::string_view tensor, const Pair& pair,
+                   const Matrix<double>& oracle) {
+  if (!op.zero_by_definition(c, tensor, pair)) return {};
+  return Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
+}
+
+// One pair of candidate number `k` to the judge of one of its outputs.
+void add_pair(const Operator& op, const Case& c, std::string_view name, std::size_t output,
+              const Pair& pair, const Measured& measured, std::size_t k, const Candidate& candidate,
+              TensorJudge& judge) {
+  const Tensor* const tensor = find(*candidate.outputs, name);
+  if (tensor == nullptr) return;
+  const Matrix<double>& oracle = measured.scale.oracle[output];
+  const Matrix<bool> zero = zeros(op, c, name, pair, oracle);
+  const Matrix<double> got = gather_output(*tensor, pair);
+  const bool scaled = measured.scale.sampled(), emulated = !measured.emulations[k].empty();
+  const ScaleFields fields =
+      scaled ? measured.scale.fields(output, candidate.carry_interval, candidate.gate_interval,
+                                     candidate.declaration.recipe.underflow_floor)
+             : ScaleFields{};
+  const Matrix<double> emulation =
+      emulated ? farthest(measured.emulations[k], output, oracle, candidate.types[output])
+               : Matrix<double>();
+  judge.add({{pair.sequence, pair.value_head},
+             got,
+             oracle,
+             scaled ? &fields : nullptr,
+             nullptr,
+             zero.size() > 0 ? &zero : nullptr,
+             emulated ? &emulation : nullptr});
+}
+
 TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool packed) {
   TensorAxes axes;
   axes.rows_are_time = false;
@@ -124,7 +157,11 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
 
   std::vector<OracleContent> content(specs.size());
   const auto count = static_cast<Index>(pairs.size());
-  const Index batch = std::max<Index>(threads(), 1);
+  // Pairs with sensitivities take much longer than those without: several a thread balance, as long
+  // as they are small enough to be held at once.
+  Index largest = 0;
+  for (const Pair& pair : pairs) largest = std::max(largest, pair.length);
+  const Index batch = threads() * (largest <= 8192 ? 4 : 1);
   for (Index begin = 0; begin < count; begin += batch) {
     const Index size = std::min(batch, count - begin);
     std::vector<Measured> measured(static_cast<std::size_t>(size));
@@ -138,39 +175,22 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
           emulations.push_back(op.emulate(c, variant, inputs, pairs[number]));
       }
     });
-    for (Index i = 0; i < size; ++i) {
-      const Pair& pair = pairs[static_cast<std::size_t>(begin + i)];
-      const Measured& own = measured[static_cast<std::size_t>(i)];
+    // Every judge sees the pairs in their order; the judges are independent of each other.
+    const auto outputs = static_cast<Index>(specs.size());
+    parallel_for(static_cast<Index>(candidates.size()) * outputs, [&](Index job) {
+      const auto k = static_cast<std::size_t>(job / outputs),
+                 output = static_cast<std::size_t>(job % outputs);
+      for (Index i = 0; i < size; ++i)
+        add_pair(op, c, specs[output].name, output, pairs[static_cast<std::size_t>(begin + i)],
+                 measured[static_cast<std::size_t>(i)], k, candidates[k], judges[k][output]);
+    });
+    for (Index i = 0; i < size; ++i)
       for (std::size_t output = 0; output < specs.size(); ++output) {
-        const Matrix<double>& oracle = own.scale.oracle[output];
-        Matrix<bool> zero;
-        const bool is_zero = op.zero_by_definition(c, specs[output].name, pair);
-        if (is_zero) zero = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
-        content[output].add(oracle, is_zero ? &zero : nullptr);
-        for (std::size_t k = 0; k < candidates.size(); ++k) {
-          const Candidate& candidate = candidates[k];
-          const Tensor* const tensor = find(*candidate.outputs, specs[output].name);
-          if (tensor == nullptr) continue;
-          const Matrix<double> got = gather_output(*tensor, pair);
-          const bool scaled = own.scale.sampled();
-          const ScaleFields fields =
-              scaled ? own.scale.fields(output, candidate.carry_interval, candidate.gate_interval,
-                                        candidate.declaration.recipe.underflow_floor)
-                     : ScaleFields{};
-          const Matrix<double> emulation =
-              own.emulations[k].empty()
-                  ? Matrix<double>()
-                  : farthest(own.emulations[k], output, oracle, candidate.types[output]);
-          judges[k][output].add({{pair.sequence, pair.value_head},
-                                 got,
-                                 oracle,
-                                 scaled ? &fields : nullptr,
-                                 nullptr,
-                                 is_zero ? &zero : nullptr,
-                                 own.emulations[k].empty() ? nullptr : &emulation});
-        }
+        const Matrix<double>& oracle = measured[static_cast<std::size_t>(i)].scale.oracle[output];
+        const Matrix<bool> zero =
+            zeros(op, c, specs[output].name, pairs[static_cast<std::size_t>(begin + i)], oracle);
+        content[output].add(oracle, zero.size() > 0 ? &zero : nullptr);
       }
-    }
     if (between) between(begin + size);
   }
 
