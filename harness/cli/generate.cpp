@@ -10,6 +10,7 @@
 #include "harness/cli/progress.hpp"
 #include "harness/cli/verbs.hpp"
 #include "harness/fixture/write.hpp"
+#include "harness/judge/sensitivity.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/run/oracle_tensors.hpp"
 
@@ -53,11 +54,17 @@ int generate(const Options& options) {
       if (wide)
         writer.attribute("inputs/" + tensor.name(), "dtype", std::string(marking(tensor.type())));
     }
-    if (options.with_oracle)
+    if (options.with_oracle) {
       write_oracle(op, c, inputs, [&](std::string_view group, const Tensor& tensor) {
         check_interrupt();
         writer.write(group, tensor);
       });
+      writer.attribute("scale", "epsilon", perturbation);
+      writer.attribute("scale", "runs", std::int64_t{perturbed_runs});
+      writer.attribute("scale", "carry_interval", std::int64_t{1});
+      writer.attribute("scale", "gate_interval", std::int64_t{1});
+      writer.attribute("scale", "seed", c.integer("seed"));
+    }
     for (const TensorSpec& spec : op.outputs(c)) {
       TensorSpec own = spec;
       if (options.as == "fp32" && size_of(spec.type) == 2) own.type = ElementType::float32;

@@ -38,16 +38,16 @@ struct Path {
 
 // One independent problem of a case: what it depends on and where its outputs lie.
 struct Pair {
-  Index number = 0;  // in the declared order of the case
-  Index batch = 0, sequence = 0, value_head = 0;
-  Index begin = 0, length = 0;  // tokens of its sequence
+  Index number = 0;                               // in the declared order of the case
+  Index batch = 0, sequence = 0, value_head = 0;  // the head that the state lives on
+  Index begin = 0, length = 0;                    // tokens of its sequence
   bool reverse = false;
-  double mean_gate =
-      0;  // mean log decay: the sample of a large case has the slowest and the fastest
+  double mean_gate = 0;  // log decay; the sample of a large case has the slowest and the fastest
 };
 
-// The outputs of one pair, in the order of Operator::outputs(): [time, value] in order of
-// processing for a tensor with a time axis, [key, value] for a state.
+// The outputs of one pair, in the order of Operator::outputs(): [time, value] in the order of
+// tokens for a tensor with a time axis, [key, value] for a state. An axis that a tensor lacks has
+// one position.
 using PairOutputs = std::vector<Matrix<double>>;
 
 struct Cost {
