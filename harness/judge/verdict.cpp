@@ -64,8 +64,6 @@ TensorJudge::TensorJudge(TensorInfo info, PathDeclaration declaration)
       limits_(recipe_limits(declaration_.recipe.limit_row, info_.family)),
       locality_(info_.axes),
       where_(info_.axes) {
-  for (double* limit : {&limits_.median, &limits_.p999, &limits_.maximum})
-    *limit *= declaration_.raised;
   first_[0].above = limits_.maximum;
   first_[1].above = limits_.p999;
   first_[2].above = limits_.median;

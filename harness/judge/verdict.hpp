@@ -49,8 +49,7 @@ struct TensorInfo {
 struct PathDeclaration {
   RecipeUnits recipe;
   bool form_declared =
-      false;          // rounding points and chunk length: its emulation is of the same path
-  double raised = 1;  // factor on the limits of clause A (a raised limit of a .cases file)
+      false;  // rounding points and chunk length: its emulation is of the same path
 };
 
 struct PairData {

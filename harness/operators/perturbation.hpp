@@ -26,6 +26,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "harness/judge/sensitivity.hpp"
 #include "reference/core/gate.hpp"
 #include "reference/core/matrix.hpp"
 #include "reference/core/philox.hpp"
@@ -41,7 +42,7 @@ struct Perturbation {
   std::uint32_t run = 0;
   Index pair = 0;
   Index interval = 1;
-  double epsilon = 0x1p-26;  // 0: the centre of the field `open`
+  double epsilon = perturbation;  // 0: the centre of the field `open`
 
   // The stream's high counter word keeps runs and pairs apart.
   std::uint64_t high() const { return static_cast<std::uint64_t>(pair) << 8 | run; }

@@ -19,7 +19,6 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
                        const std::string& recipe, bool emulate) {
   const Operator& op = *given.op;
   Candidate candidate;
-  candidate.label = submission.path;
   candidate.outputs = &submission.outputs;
   for (const TensorSpec& spec : op.outputs(given.value)) candidate.types.push_back(spec.type);
   candidate.declaration = {recipe_units(recipe), !submission.form.empty()};
@@ -46,11 +45,7 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
           candidate.emulations.push_back(variant(text));
     }
   }
-  const RecipeUnits& units = candidate.declaration.recipe;
-  if (units.chunk_gate && candidate.chunk > 0 && !exact_gates)
-    candidate.gate_interval = candidate.chunk;
-  if (units.carry_interval == CarryInterval::chunk && candidate.chunk > 0)
-    candidate.carry_interval = candidate.chunk;
+  set_intervals(candidate, exact_gates);
   return candidate;
 }
 
@@ -123,12 +118,9 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
     }
   }
   const std::vector<Pair> pairs = op.pairs(given.value, inputs);
-  const double work = op.cost(given.value).flops * oracle_runs(wanted_fields(candidates));
-  const Index count = options.pairs             ? *options.pairs
-                      : work > automatic_budget ? sampled_pairs
-                                                : static_cast<Index>(pairs.size());
-  const std::vector<bool> sampled =
-      sample_pairs(pairs, count, static_cast<std::uint64_t>(given.value.integer("seed")));
+  const std::vector<bool> sampled = choose_pairs(
+      pairs, options.pairs, op.cost(given.value).flops * oracle_runs(wanted_fields(candidates)),
+      static_cast<std::uint64_t>(given.value.integer("seed")));
   const CaseJudgement judgement =
       judge_case(op, given.value, inputs, pairs, sampled, candidates, [&](Index) {
         if (options.tick) options.tick();

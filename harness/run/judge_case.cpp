@@ -119,6 +119,13 @@ void scatter_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tens
     for (Index j = 0; j < at.columns; ++j) tensor.store(at.offset(i, j), matrix(i, j));
 }
 
+void set_intervals(Candidate& candidate, bool exact_gates) {
+  const RecipeUnits& units = candidate.declaration.recipe;
+  const Index chunk = std::max<Index>(candidate.chunk, 1);
+  candidate.gate_interval = units.chunk_gate && !exact_gates ? chunk : 1;
+  candidate.carry_interval = units.carry_interval == CarryInterval::chunk ? chunk : 1;
+}
+
 WantedFields wanted_fields(const std::vector<Candidate>& candidates) {
   WantedFields wanted;
   for (const Candidate& candidate : candidates) {

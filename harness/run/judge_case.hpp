@@ -18,7 +18,6 @@ namespace groundstate::harness {
 
 // Outputs to be judged, from one of our paths or from somebody else's file.
 struct Candidate {
-  std::string label;
   const Tensors* outputs = nullptr;  // absent tensors are not judged
   std::vector<ElementType> types;    // declared type of each output of the operator
   PathDeclaration declaration;
@@ -27,6 +26,11 @@ struct Candidate {
   // Emulations of the same path; of several the one that is farther off counts, element by element.
   std::vector<PathVariant> emulations;
 };
+
+// The intervals of the fields that follow from recipe and chunk: a running gate cancels over a
+// chunk unless the path keeps `exact_gates`, and a state is rounded once a chunk where the recipe
+// says so.
+void set_intervals(Candidate& candidate, bool exact_gates);
 
 struct CaseJudgement {
   std::vector<PathVerdict> paths;  // one per candidate

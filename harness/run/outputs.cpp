@@ -12,7 +12,7 @@ namespace groundstate::harness {
 bool recipe_exists(const Operator& op, const PathVariant& v) {
   const Path* const path = op.path(v.path);
   if (path == nullptr) return false;
-  const std::string recipe = is_exact(v) ? "exact" : v.recipe;
+  const std::string recipe = recipe_of(v);
   return std::find(path->recipes.begin(), path->recipes.end(), recipe) != path->recipes.end();
 }
 

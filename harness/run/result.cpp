@@ -83,6 +83,7 @@ void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& rai
     }
     bool needed = false;
     for (Result& result : report.results) {
+      if (result.memory_violated) continue;
       if (result.path != limit.path && !result.path.starts_with(limit.path + "[") &&
           !result.path.starts_with(limit.path + ":"))
         continue;

@@ -18,6 +18,7 @@ struct Result {
   std::string device = "cpu";
   Status status = Status::passed;
   double seconds = 0;
+  bool memory_violated = false;  // wrote outside its outputs; no raised limit covers that
   PathVerdict verdict;
   std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
   std::string reproducer;

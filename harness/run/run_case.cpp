@@ -1,12 +1,12 @@
 #include "harness/run/run_case.hpp"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
 
 #include "harness/case/error.hpp"
+#include "harness/fixture/read.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/outputs.hpp"
@@ -17,10 +17,6 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double memory_of_machine() {
-  return static_cast<double>(sysconf(_SC_PHYS_PAGES)) * static_cast<double>(sysconf(_SC_PAGE_SIZE));
-}
-
 // A path that has run and waits to be judged.
 struct Ran {
   std::size_t result;  // index into CaseReport::results
@@ -30,19 +26,12 @@ struct Ran {
 
 Candidate candidate_of(const Operator& op, const Ran& ran) {
   Candidate candidate;
-  candidate.label = ran.variant.text(op.path_keys());
   candidate.outputs = &ran.outputs.tensors();
   for (const Tensor& tensor : ran.outputs.tensors()) candidate.types.push_back(tensor.type());
-  candidate.declaration = {recipe_units(is_exact(ran.variant) ? "exact" : ran.variant.recipe),
-                           true};
+  candidate.declaration = {recipe_units(recipe_of(ran.variant)), true};
   if (op.path(ran.variant.path)->takes("chunk"))
     candidate.chunk = ran.variant.integer("chunk", op.path_keys());
-  candidate.gate_interval =
-      op.exact_gates(ran.variant) || candidate.chunk == 0 ? 1 : candidate.chunk;
-  candidate.carry_interval =
-      candidate.declaration.recipe.carry_interval == CarryInterval::chunk && candidate.chunk > 0
-          ? candidate.chunk
-          : 1;
+  set_intervals(candidate, op.exact_gates(ran.variant));
   return candidate;
 }
 
@@ -50,10 +39,11 @@ Candidate candidate_of(const Operator& op, const Ran& ran) {
 
 void check_case(const Operator& op, const Case& c) {
   const Cost cost = op.cost(c);
-  if (cost.bytes > memory_of_machine())
+  const auto memory = static_cast<double>(physical_memory());
+  if (cost.bytes > memory)
     throw UsageError(
         fmt::format("{}: needs {:.3g} GiB for its inputs and outputs; this machine has {:.3g} GiB",
-                    c.canonical(), cost.bytes / 0x1p30, memory_of_machine() / 0x1p30));
+                    c.canonical(), cost.bytes / 0x1p30, memory / 0x1p30));
 }
 
 CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options) {
@@ -79,7 +69,7 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
   for (const PathVariant& v : variants) {
     Result result;
     result.path = v.text(op.path_keys());
-    result.recipe = is_exact(v) ? "exact" : v.recipe;
+    result.recipe = recipe_of(v);
     result.form = result.path.substr(0, result.path.find(':'));
     result.reproducer =
         fmt::format("groundstate run '{}' --path '{}'", report.case_text, result.path);
@@ -113,11 +103,11 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
     result.note = op.run(c, one.variant, inputs, one.outputs.tensors());
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (const auto violation = one.outputs.violation()) {
-      result.status = Status::failed;
+      result.memory_violated = true;
       result.note = *violation;
     }
     if (digest(inputs) != inputs_before) {
-      result.status = Status::failed;
+      result.memory_violated = true;
       result.note = "an input was written to";
     }
     if (options.save) options.save(result, inputs, one.outputs.tensors());
@@ -128,12 +118,9 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
   const std::vector<Pair> pairs = op.pairs(c, inputs);
   std::vector<Candidate> candidates;
   for (const Ran& one : ran) candidates.push_back(candidate_of(op, one));
-  const double work = cost.flops * oracle_runs(wanted_fields(candidates));
-  const Index sample = options.pairs             ? *options.pairs
-                       : work > automatic_budget ? sampled_pairs
-                                                 : static_cast<Index>(pairs.size());
   const std::vector<bool> chosen =
-      sample_pairs(pairs, sample, static_cast<std::uint64_t>(c.integer("seed")));
+      choose_pairs(pairs, options.pairs, cost.flops * oracle_runs(wanted_fields(candidates)),
+                   static_cast<std::uint64_t>(c.integer("seed")));
   const CaseJudgement judgement =
       judge_case(op, c, inputs, pairs, chosen, candidates, [&](Index) { tick(); });
   report.mistrusted = judgement.mistrusted;
@@ -142,8 +129,9 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
   for (std::size_t k = 0; k < ran.size(); ++k) {
     Result& result = report.results[ran[k].result];
     result.verdict = judgement.paths[k];
-    if (result.status == Status::passed)
-      result.status = report.mistrusted ? Status::mistrusted : result.verdict.status;
+    result.status = result.memory_violated ? Status::failed
+                    : report.mistrusted    ? Status::mistrusted
+                                           : result.verdict.status;
   }
   if (options.equalities) {
     report.equalities = check_equalities(op, c, inputs, possible);

@@ -28,4 +28,10 @@ std::vector<bool> sample_pairs(const std::vector<Pair>& pairs, Index count, std:
   return chosen;
 }
 
+std::vector<bool> choose_pairs(const std::vector<Pair>& pairs, std::optional<Index> wanted,
+                               double flops, std::uint64_t seed) {
+  const auto all = static_cast<Index>(pairs.size());
+  return sample_pairs(pairs, wanted.value_or(flops > automatic_budget ? sampled_pairs : all), seed);
+}
+
 }  // namespace groundstate::harness

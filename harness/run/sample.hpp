@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "harness/operators/operator.hpp"
@@ -20,5 +21,10 @@ inline constexpr double automatic_budget = 2e11;
 
 // true for each pair of the sample; `count` >= 1, more than there are means all.
 std::vector<bool> sample_pairs(const std::vector<Pair>& pairs, Index count, std::uint64_t seed);
+
+// The same for the number that was asked for; without one it follows from the flop of measuring
+// all.
+std::vector<bool> choose_pairs(const std::vector<Pair>& pairs, std::optional<Index> wanted,
+                               double flops, std::uint64_t seed);
 
 }  // namespace groundstate::harness

@@ -283,6 +283,13 @@ TEST_F(RaisedLimits, CoverWhatTheySay) {
   EXPECT_EQ(report.results[0].status, Status::passed);
 }
 
+TEST_F(RaisedLimits, DoNotCoverAWriteOutsideTheOutputs) {
+  CaseReport report = failing(15);
+  report.results[0].memory_violated = true;
+  apply_raised_limits(report, {limit(2999)});
+  EXPECT_EQ(report.results[0].status, Status::failed);
+}
+
 TEST_F(RaisedLimits, CoverNoMore) {
   CaseReport report = failing(25);
   apply_raised_limits(report, {limit(2999)});
