@@ -1,13 +1,14 @@
-// Matrices of the reference, and its three contractions with a fixed order of operations.
+// Matrices of the reference, and its contractions with a fixed order of operations.
 //
-//   add_product(C, A, B)        C[i,j] += sum_k A[i,k] B[k,j]     product
-//   add_outer_products(C, A, B) C[i,j] += sum_t A[t,i] B[t,j]     update of a state by rank-one
-//   terms add_row_products(C, A, B)   C[i,j] += sum_k A[i,k] B[j,k]     reduction of rows against
-//   rows
+//   add_product(C, A, B)         C[i,j] += sum_k A[i,k] B[k,j]
+//   add_outer_products(C, A, B)  C[i,j] += sum_t A[t,i] B[t,j]    a state and its rank-one terms
+//   add_row_products(C, A, B)    C[i,j] += sum_k A[i,k] B[j,k]    rows against rows
+//   inner_product(A, B)          sum_ij A[i,j] B[i,j]
 //
-// add_causal_product is add_product with the sum cut at k <= i: a row never touches what comes
-// after it, so an infinity there cannot reach it as 0 * inf. Each element of C is one chain of
-// fused multiply-adds in ascending order of the summed index, started from the value C had. It
+// add_causal_product is add_product with the sum cut at k <= i, add_causal_outer_products is
+// add_outer_products with the sum cut at t >= i: a row never touches what lies on the other side
+// of the diagonal, so an infinity there cannot reach it as 0 * inf. Each element of C is one chain
+// of fused multiply-adds in ascending order of the summed index, started from the value C had. It
 // therefore does not depend on how C is tiled, where it lies in memory or what else is computed
 // beside it (tests/core/matrix_test.cpp). Eigen's products, sums and dot products change their bits
 // with all three, which is why no path with a bitwise promise uses them; Eigen supplies storage,
@@ -108,6 +109,21 @@ void add_outer_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
                      a.outerStride(), b.data(), b.outerStride(), a.rows());
 }
 
+// C[i,j] += sum_{t>=i} A[t,i] B[t,j]: what comes before a row never touches it.
+template <class Scalar>
+void add_causal_outer_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
+                               const ConstMatrixRef<Scalar>& b) {
+  constexpr Index block = 4;
+  for (Index i = 0; i < c.rows(); i += block) {
+    const Index rows = std::min(block, c.rows() - i), rest = a.rows() - i - rows;
+    for (Index r = 0; r < rows; ++r)
+      add_outer_products<Scalar>(c.middleRows(i + r, 1), a.block(i + r, i + r, rows - r, 1),
+                                 b.middleRows(i + r, rows - r));
+    add_outer_products<Scalar>(c.middleRows(i, rows), a.block(i + rows, i, rest, rows),
+                               b.bottomRows(rest));
+  }
+}
+
 template <class Scalar>
 void add_row_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
                       const ConstMatrixRef<Scalar>& b) {
@@ -115,6 +131,23 @@ void add_row_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
   const Matrix<Scalar> b_columns = b.transpose();  // the innermost axis of C must be contiguous
   detail::accumulate(c.data(), c.outerStride(), c.rows(), c.cols(), a.data(), a.outerStride(),
                      Index{1}, b_columns.data(), b_columns.outerStride(), a.cols());
+}
+
+// sum_ij A[i,j] B[i,j]: ascending row in each column, then ascending column.
+template <class Scalar>
+Scalar inner_product(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b) {
+  using std::fma;
+  eigen_assert(a.rows() == b.rows() && a.cols() == b.cols());
+  Vector<Scalar> sums = Vector<Scalar>::Zero(a.cols());
+  for (Index i = 0; i < a.rows(); ++i) {
+    const Scalar* const a_row = a.data() + i * a.outerStride();
+    const Scalar* const b_row = b.data() + i * b.outerStride();
+#pragma GCC ivdep
+    for (Index j = 0; j < a.cols(); ++j) sums[j] = fma(a_row[j], b_row[j], sums[j]);
+  }
+  Scalar total(0);
+  for (Index j = 0; j < sums.size(); ++j) total += sums[j];
+  return total;
 }
 
 }  // namespace groundstate

@@ -2,12 +2,14 @@
 // a kernel. The maths of an operator is written once and instantiated per recipe; `Exact` is the
 // oracle, the others say what an honest kernel of that precision computes.
 //
-//   point      what is rounded there
-//   operand    an input as operand of a matrix product (q, k, v)
-//   score      q k^T after gate and mask, as operand of the product with v
-//   update     the decayed value (or key) as operand of the state update
-//   state      the carried state as operand of a product
-//   carry      the carried state itself, after each write of it
+//   point            what is rounded there
+//   operand          an input as operand of a matrix product (q, k, v, do)
+//   score            q k^T or do v^T after gate and mask, as operand of the next product
+//   update           the decayed value as operand of the update of S
+//   gradient_update  the decayed query as operand of the update of dS
+//   decayed_key      the decayed key as operand of the product with dS
+//   state            S or dS as operand of a product
+//   carry            S or dS itself, after each write of it
 //
 // A point that a recipe does not name rounds nothing. `carry(time, row, column)` returns the
 // function that is applied to one row of the state as it is written: `time` is the last token that
@@ -21,12 +23,17 @@
 
 namespace groundstate {
 
+// Three steps may be ordered as other libraries do (simple_gla/profiles.hpp); all false by default.
 template <class S>
 struct Rounding {
   using Scalar = S;
+  static constexpr bool scale_query_first = false, decay_after_product = false,
+                        decay_output_gradient = false;
   static S operand(S x) { return x; }
   static S score(S x) { return x; }
   static S update(S x) { return x; }
+  static S gradient_update(S x) { return x; }
+  static S decayed_key(S x) { return x; }
   static S state(S x) { return x; }
   static auto carry(Index /*time*/, Index /*row*/, Index /*column*/) {
     return [](S x, Index /*j*/) { return x; };
@@ -49,6 +56,8 @@ struct TensorCoreRounding : Rounding<float> {
   static float operand(float x) { return round_to<Format>(x); }
   static float score(float x) { return round_to<Format>(x); }
   static float update(float x) { return round_to<Format>(x); }
+  static float gradient_update(float x) { return round_to<Format>(x); }
+  static float decayed_key(float x) { return round_to<Format>(x); }
   static float state(float x) { return round_to<Format>(x); }
 };
 struct TensorCore : TensorCoreRounding<Bfloat16Format> {};

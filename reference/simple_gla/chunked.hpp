@@ -1,11 +1,12 @@
 // The chunked form that kernels take, in two passes: states first, then outputs, chunk by chunk.
 //
 // In a chunk of n <= C tokens, i and j local tokens, S the state before the chunk:
-//   G_i  = d_0 + .. + d_i                              cumulative log decay, restarted at each
-//   chunk h[c] = state(S)                                    what the output pass reads v~_j =
-//   update(v_j exp(G_{n-1} - G_j)) S   := carry(exp(G_{n-1}) S + k^T v~)              states pass
-//   A_ij = score((q_i . k_j) exp(G_i - G_j)), i >= j   output pass
-//   o_i  = scale (exp(G_i) (q_i h[c]) + sum_{j<=i} A_ij v_j)
+//   G_i  = d_0 + .. + d_i                                cumulative log decay, from 0 in each chunk
+//   h[c] = S                                             states pass
+//   v~_j = update(v_j exp(G_{n-1} - G_j))
+//   S   := carry(exp(G_{n-1}) S + k^T v~)
+//   A_ij = score((q_i . k_j) exp(G_i - G_j)), i >= j     output pass
+//   o_i  = scale (exp(G_i) (q_i state(h[c])) + sum_{j<=i} A_ij v_j)
 // q, k, v are operand(.); the recipe's scalar accumulates. The last chunk may be short: its last
 // row is n - 1, never C - 1.
 //
@@ -29,7 +30,8 @@ class CumulativeDecay {
  public:
   // Over tokens [begin, begin + count) of the problem.
   CumulativeDecay(const Vector<Scalar>& log_decay, Index begin, Index count,
-                  GateSum kind = GateSum::two_float) {
+                  GateSum kind = GateSum::two_float)
+      : base2_(kind == GateSum::base2) {
     sums_.reserve(static_cast<std::size_t>(count));
     TwoFloat<Scalar> sum;
     for (Index i = begin; i < begin + count; ++i) {
@@ -39,6 +41,8 @@ class CumulativeDecay {
         sum.high += log_decay[i];
       sums_.push_back(sum);
     }
+    if (base2_)
+      for (TwoFloat<Scalar>& own : sums_) own.high = to_base2(LogDecay<Scalar>{own.high}).base2;
   }
   Index count() const { return static_cast<Index>(sums_.size()); }
   // exp(G_to): from before the first token.
@@ -46,12 +50,20 @@ class CumulativeDecay {
   // exp(G_to - G_from), from <= to.
   Scalar between(Index from, Index to) const { return factor(at(to) - at(from)); }
   // G of the last token as one number.
-  Scalar total() const { return sums_.empty() ? Scalar(0) : sums_.back().high + sums_.back().low; }
+  Scalar total() const {
+    if (sums_.empty()) return Scalar(0);
+    const Scalar sum = sums_.back().high + sums_.back().low;
+    return base2_ ? to_natural(Log2Decay<Scalar>{sum}).natural : sum;
+  }
 
  private:
   const TwoFloat<Scalar>& at(Index i) const { return sums_[static_cast<std::size_t>(i)]; }
-  static Scalar factor(Scalar log_decay) { return decay(LogDecay<Scalar>{log_decay}).factor; }
+  Scalar factor(Scalar difference) const {
+    return base2_ ? decay(Log2Decay<Scalar>{difference}).factor
+                  : decay(LogDecay<Scalar>{difference}).factor;
+  }
   std::vector<TwoFloat<Scalar>> sums_;
+  bool base2_;
 };
 
 // The operands of one chunk, a tile of its key columns and a tile of its value columns.
@@ -107,13 +119,13 @@ Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c) {
   return result;
 }
 
-// o / scale of the chunk from h = state(S).
+// o / scale of the chunk from the state before it.
 template <class Recipe>
 Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c,
-                                         const ConstMatrixRef<ScalarOf<Recipe>>& h) {
+                                         const ConstMatrixRef<ScalarOf<Recipe>>& state) {
   using Scalar = ScalarOf<Recipe>;
   Matrix<Scalar> o = Matrix<Scalar>::Zero(c.count(), c.v.cols());
-  add_product<Scalar>(o, c.q, h);
+  add_product<Scalar>(o, c.q, state.unaryExpr(&Recipe::state));
   for (Index i = 0; i < c.count(); ++i) o.row(i) *= c.decay.until(i);
   add_causal_product<Scalar>(o, scores(c), c.v);
   return o;
@@ -130,7 +142,7 @@ std::vector<Matrix<ScalarOf<Recipe>>> chunk_states(const Problem<ScalarOf<Recipe
                                                    const Recipe& recipe = {}) {
   std::vector<Matrix<ScalarOf<Recipe>>> h;
   for (Index begin = 0; begin < p.time(); begin += length) {
-    h.push_back(state.unaryExpr(&Recipe::state));
+    h.push_back(state);
     update_state(Chunk<Recipe>(p, begin, std::min(length, p.time() - begin)), state, recipe);
   }
   return h;

@@ -22,6 +22,23 @@
 //   ht          [N, HV, K, V]                         final state
 //   scale       scalar           K^-1/2               multiplies q
 //
+// Backward, of a loss with the gradients do and dht (absent: 0), S_t as above:
+//   dS := dht;  for t = T-1 .. 0:
+//     dS := dS + scale q_t do_t^T                dS: [key, value]
+//     dq_t = scale S_t do_t,  dk_t = dS v_t,  dv_t = dS^T k_t
+//     dg_t = exp(d_t) <dS, S_{t-1}>              <,>: sum over key and value
+//     dS := exp(d_t) dS
+//   dh0 = dS
+//   dq, dk are summed over the r value heads of their head, dg_gamma = sum of dg_t over all tokens
+//   and sequences of its value head.
+//
+//   do          [B, T, HV, V]    required             gradient of o
+//   dht         [N, HV, K, V]    0                    gradient of ht
+//   dq, dk, dv  as q, k, v                            gradients of the inputs
+//   dg          as g                                  dg_t = 0 where exp(d_t) = 0
+//   dg_gamma    as g_gamma
+//   dh0         as h0                                 of an empty sequence: its dht
+//
 // Errors: validate() throws std::invalid_argument naming the tensor, what it is and what is
 // accepted. Source: Yang et al. 2024, "Gated Linear Attention Transformers", section 4, with the
 // gate reduced to a scalar; RetNet (2307.08621) and Lightning Attention-2 are g_gamma alone,
@@ -62,14 +79,30 @@ struct Outputs {
   View<space, typename E::State, Sequence, ValueHead, Key, Value> final_state;
 };
 
+template <Space space, class E>
+struct BackwardInputs : Inputs<space, E> {
+  View<space, const typename E::Activation, Batch, Time, ValueHead, Value> output_gradient;
+  View<space, const typename E::State, Sequence, ValueHead, Key, Value> final_state_gradient;
+};
+
+// Gradients of the inputs of the same names.
+template <Space space, class E>
+struct BackwardOutputs {
+  View<space, typename E::Activation, Batch, Time, Head, Key> query, key;
+  View<space, typename E::Activation, Batch, Time, ValueHead, Value> value;
+  View<space, typename E::Gate, Batch, Time, ValueHead> log_decay;
+  View<space, typename E::Gate, ValueHead> constant_log_decay;
+  View<space, typename E::State, Sequence, ValueHead, Key, Value> initial_state;
+};
+
 struct Options {
   double scale;
   bool reverse = false;
 };
 
-// The one list of tensors: visit(name, view, class of element type, required).
-template <class In, class Visit>
-void input_tensors(In& x, Visit&& visit) {
+// The one list of tensors: visit(name, view, class of element type, presence).
+template <Space space, class E, class Visit>
+void input_tensors(Inputs<space, E>& x, Visit&& visit) {
   visit("q", x.query, ElementClass::activation, Presence::required);
   visit("k", x.key, ElementClass::activation, Presence::required);
   visit("v", x.value, ElementClass::activation, Presence::required);
@@ -78,10 +111,25 @@ void input_tensors(In& x, Visit&& visit) {
   visit("h0", x.initial_state, ElementClass::state, Presence::optional);
   visit("cu_seqlens", x.offsets, ElementClass::index, Presence::optional);
 }
-template <class Out, class Visit>
-void output_tensors(Out& x, Visit&& visit) {
-  visit("o", x.output, ElementClass::activation, Presence::required);
-  visit("ht", x.final_state, ElementClass::state, Presence::optional);
+template <Space space, class E, class Visit>
+void output_tensors(Outputs<space, E>& y, Visit&& visit) {
+  visit("o", y.output, ElementClass::activation, Presence::required);
+  visit("ht", y.final_state, ElementClass::state, Presence::optional);
+}
+template <Space space, class E, class Visit>
+void input_tensors(BackwardInputs<space, E>& x, Visit&& visit) {
+  input_tensors(static_cast<Inputs<space, E>&>(x), visit);
+  visit("do", x.output_gradient, ElementClass::activation, Presence::required);
+  visit("dht", x.final_state_gradient, ElementClass::state, Presence::optional);
+}
+template <Space space, class E, class Visit>
+void output_tensors(BackwardOutputs<space, E>& y, Visit&& visit) {
+  visit("dq", y.query, ElementClass::activation, Presence::required);
+  visit("dk", y.key, ElementClass::activation, Presence::required);
+  visit("dv", y.value, ElementClass::activation, Presence::required);
+  visit("dg", y.log_decay, ElementClass::gate, Presence::optional);
+  visit("dg_gamma", y.constant_log_decay, ElementClass::gate, Presence::optional);
+  visit("dh0", y.initial_state, ElementClass::state, Presence::optional);
 }
 
 struct Shape {
@@ -100,12 +148,13 @@ Shape shape(const Inputs<space, E>& x) {
           x.offsets ? x.offsets.template extent<Offset>() - 1 : batch};
 }
 
+inline void require(bool good, const std::string& message) {
+  if (!good) throw std::invalid_argument("simple_gla: " + message);
+}
+
 // Shapes agree with each other and, on the host, offsets are legal.
 template <Space space, class E>
 void validate(const Inputs<space, E>& x) {
-  const auto require = [](bool good, const std::string& message) {
-    if (!good) throw std::invalid_argument("simple_gla: " + message);
-  };
   const auto text = [](Index i) { return std::to_string(i); };
   require(x.query && x.key && x.value, "q, k and v are required");
   const Shape n = shape(x);
@@ -152,6 +201,34 @@ void validate(const Inputs<space, E>& x, const Outputs<space, E>& y) {
   if (y.final_state &&
       y.final_state.extents() != std::array{n.sequences, n.value_heads, n.key, n.value})
     throw std::invalid_argument("simple_gla: ht must be [sequence, value_head, key, value]");
+}
+
+template <Space space, class E>
+void validate(const BackwardInputs<space, E>& x) {
+  validate(static_cast<const Inputs<space, E>&>(x));
+  const Shape n = shape(x);
+  require(x.output_gradient && x.output_gradient.extents() == x.value.extents(),
+          "do is required and must have the shape of v");
+  require(!x.final_state_gradient || x.final_state_gradient.extents() ==
+                                         std::array{n.sequences, n.value_heads, n.key, n.value},
+          "dht must be [sequence, value_head, key, value]");
+}
+
+// Gradients have the shapes of what they are gradients of; dg, dg_gamma and dh0 may be absent.
+template <Space space, class E>
+void validate(const BackwardInputs<space, E>& x, const BackwardOutputs<space, E>& y) {
+  const Shape n = shape(x);
+  require(y.query && y.query.extents() == x.query.extents(), "dq must have the shape of q");
+  require(y.key && y.key.extents() == x.key.extents(), "dk must have the shape of k");
+  require(y.value && y.value.extents() == x.value.extents(), "dv must have the shape of v");
+  require(!y.log_decay || y.log_decay.extents() == std::array{n.batch, n.time, n.value_heads},
+          "dg must be [batch, time, value_head]");
+  require(
+      !y.constant_log_decay || y.constant_log_decay.template extent<ValueHead>() == n.value_heads,
+      "dg_gamma must have one value per value head");
+  require(!y.initial_state ||
+              y.initial_state.extents() == std::array{n.sequences, n.value_heads, n.key, n.value},
+          "dh0 must be [sequence, value_head, key, value]");
 }
 
 }  // namespace groundstate::simple_gla

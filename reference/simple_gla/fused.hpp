@@ -48,8 +48,7 @@ Result<ScalarOf<Recipe>> fused(const Problem<ScalarOf<Recipe>>& p, const FusedTi
         for (Index c = outer; c < std::min(outer + steps, chunks); ++c) {
           const Index begin = c * tiles.chunk, count = std::min(tiles.chunk, p.time() - begin);
           const Chunk<Recipe> chunk(p, begin, count, key, keys, value, values);
-          const Matrix<Scalar> h = state.unaryExpr(&Recipe::state);
-          const Matrix<Scalar> part = unscaled_output(chunk, h);
+          const Matrix<Scalar> part = unscaled_output<Recipe>(chunk, state);
           auto sum = r.o.block(begin, value, count, values);
           if (key == 0)
             sum = part;

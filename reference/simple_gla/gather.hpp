@@ -15,10 +15,12 @@ namespace groundstate::simple_gla {
 
 using HostInputs = Inputs<Space::host, AnyElements>;
 using HostOutputs = Outputs<Space::host, AnyElements>;
+using HostBackwardInputs = BackwardInputs<Space::host, AnyElements>;
+using HostBackwardOutputs = BackwardOutputs<Space::host, AnyElements>;
 
-// How a chunked path keeps its cumulative gates: clamped and in two floats (ours), or as a plain
-// running sum, as most kernels do.
-enum class GateSum { two_float, plain };
+// How a chunked path keeps its cumulative gates: clamped and in two floats (ours), as a plain
+// running sum, as most kernels do, or as a running sum times 1 / ln 2 for exp2.
+enum class GateSum { two_float, plain, base2 };
 
 // One sequence and value head, tokens in the order of processing.
 template <class Scalar>
@@ -51,6 +53,25 @@ struct Result {
   Matrix<Scalar> ht;  // [key, value]
 };
 
+template <class Scalar>
+struct BackwardProblem : Problem<Scalar> {
+  Matrix<Scalar> d_o;  // [time, value]
+  Matrix<Scalar> dht;  // [key, value]; 0 where it is not given
+
+  BackwardProblem tokens(Index first, Index count) const {
+    return {Problem<Scalar>::tokens(first, count), d_o.middleRows(first, count), {}};
+  }
+};
+
+template <class Scalar>
+struct Gradients {
+  Matrix<Scalar> dq, dk;  // [time, key]
+  Matrix<Scalar> dv;      // [time, value]
+  Vector<Scalar> dg;      // [time]
+  Scalar dg_gamma;        // of this sequence
+  Matrix<Scalar> dh0;     // [key, value]
+};
+
 // Where a problem lies in the tensors.
 struct Place {
   Index batch, sequence, head, value_head;
@@ -73,55 +94,84 @@ Place place(const Inputs<space, E>& x, const Options& options, Index sequence, I
           options.reverse};
 }
 
-// The gates are added in the scalar of the recipe, then exponentiated once.
-template <class Scalar>
-Problem<Scalar> gather(const HostInputs& x, const Options& options, const Place& at) {
-  const Shape n = shape(x);
-  Problem<Scalar> p{Matrix<Scalar>(at.length, n.key),
-                    Matrix<Scalar>(at.length, n.key),
-                    Matrix<Scalar>(at.length, n.value),
-                    Vector<Scalar>::Zero(at.length),
-                    Matrix<Scalar>::Zero(n.key, n.value),
-                    static_cast<Scalar>(options.scale),
-                    GateSum::two_float};
-  const Scalar constant =
-      x.constant_log_decay
-          ? static_cast<Scalar>(x.constant_log_decay.load(ValueHead{at.value_head}))
-          : Scalar(0);
-  for (Index t = 0; t < at.length; ++t) {
-    const Time token = at.token(t);
-    for (Index i = 0; i < n.key; ++i) {
-      p.q(t, i) = static_cast<Scalar>(x.query.load(Batch{at.batch}, token, Head{at.head}, Key{i}));
-      p.k(t, i) = static_cast<Scalar>(x.key.load(Batch{at.batch}, token, Head{at.head}, Key{i}));
-    }
-    for (Index j = 0; j < n.value; ++j)
-      p.v(t, j) = static_cast<Scalar>(
-          x.value.load(Batch{at.batch}, token, ValueHead{at.value_head}, Value{j}));
-    const Scalar g = x.log_decay ? static_cast<Scalar>(x.log_decay.load(Batch{at.batch}, token,
-                                                                        ValueHead{at.value_head}))
-                                 : Scalar(0);
-    p.log_decay[t] = g + constant;
-  }
-  if (x.initial_state)
-    for (Index i = 0; i < n.key; ++i)
-      for (Index j = 0; j < n.value; ++j)
-        p.h0(i, j) = static_cast<Scalar>(x.initial_state.load(
-            Sequence{at.sequence}, ValueHead{at.value_head}, Key{i}, Value{j}));
-  return p;
+// ---- tensors to matrices
+
+template <class Scalar, class HeadAxis, class Channel>
+Matrix<Scalar> gather_tokens(const HostView<const Any, Batch, Time, HeadAxis, Channel>& x,
+                             const Place& at, HeadAxis head) {
+  Matrix<Scalar> rows(at.length, x.template extent<Channel>());
+  for (Index t = 0; t < rows.rows(); ++t)
+    for (Index j = 0; j < rows.cols(); ++j)
+      rows(t, j) = static_cast<Scalar>(x.load(Batch{at.batch}, at.token(t), head, Channel{j}));
+  return rows;
 }
 
 template <class Scalar>
-void scatter(const Result<Scalar>& r, const Place& at, const HostOutputs& y) {
-  for (Index t = 0; t < r.o.rows(); ++t)
-    for (Index j = 0; j < r.o.cols(); ++j)
-      y.output.store(static_cast<double>(r.o(t, j)), Batch{at.batch}, at.token(t),
-                     ValueHead{at.value_head}, Value{j});
-  if (y.final_state)
-    for (Index i = 0; i < r.ht.rows(); ++i)
-      for (Index j = 0; j < r.ht.cols(); ++j)
-        y.final_state.store(static_cast<double>(r.ht(i, j)), Sequence{at.sequence},
-                            ValueHead{at.value_head}, Key{i}, Value{j});
+Matrix<Scalar> gather_state(const HostView<const Any, Sequence, ValueHead, Key, Value>& state,
+                            const Place& at, const Shape& n) {
+  Matrix<Scalar> result = Matrix<Scalar>::Zero(n.key, n.value);
+  for (Index i = 0; state && i < n.key; ++i)
+    for (Index j = 0; j < n.value; ++j)
+      result(i, j) = static_cast<Scalar>(
+          state.load(Sequence{at.sequence}, ValueHead{at.value_head}, Key{i}, Value{j}));
+  return result;
 }
+
+// The gates are added in the scalar of the recipe, then exponentiated once.
+template <class Scalar>
+Vector<Scalar> gather_gates(const HostInputs& x, const Place& at) {
+  const ValueHead head{at.value_head};
+  const Scalar constant =
+      x.constant_log_decay ? static_cast<Scalar>(x.constant_log_decay.load(head)) : Scalar(0);
+  Vector<Scalar> result(at.length);
+  for (Index t = 0; t < at.length; ++t) {
+    const Scalar g = x.log_decay
+                         ? static_cast<Scalar>(x.log_decay.load(Batch{at.batch}, at.token(t), head))
+                         : Scalar(0);
+    result[t] = g + constant;
+  }
+  return result;
+}
+
+template <class Scalar>
+Problem<Scalar> gather(const HostInputs& x, const Options& options, const Place& at) {
+  return {gather_tokens<Scalar>(x.query, at, Head{at.head}),
+          gather_tokens<Scalar>(x.key, at, Head{at.head}),
+          gather_tokens<Scalar>(x.value, at, ValueHead{at.value_head}),
+          gather_gates<Scalar>(x, at),
+          gather_state<Scalar>(x.initial_state, at, shape(x)),
+          static_cast<Scalar>(options.scale),
+          GateSum::two_float};
+}
+
+template <class Scalar>
+BackwardProblem<Scalar> gather(const HostBackwardInputs& x, const Options& options,
+                               const Place& at) {
+  return {gather<Scalar>(static_cast<const HostInputs&>(x), options, at),
+          gather_tokens<Scalar>(x.output_gradient, at, ValueHead{at.value_head}),
+          gather_state<Scalar>(x.final_state_gradient, at, shape(x))};
+}
+
+// ---- and back
+
+template <class Scalar, class HeadAxis, class Channel>
+void scatter_tokens(const Matrix<Scalar>& rows, const Place& at, HeadAxis head,
+                    const HostView<Any, Batch, Time, HeadAxis, Channel>& y) {
+  for (Index t = 0; t < rows.rows(); ++t)
+    for (Index j = 0; j < rows.cols(); ++j)
+      y.store(static_cast<double>(rows(t, j)), Batch{at.batch}, at.token(t), head, Channel{j});
+}
+
+template <class Scalar>
+void scatter_state(const Matrix<Scalar>& state, const Place& at,
+                   const HostView<Any, Sequence, ValueHead, Key, Value>& y) {
+  for (Index i = 0; y && i < state.rows(); ++i)
+    for (Index j = 0; j < state.cols(); ++j)
+      y.store(static_cast<double>(state(i, j)), Sequence{at.sequence}, ValueHead{at.value_head},
+              Key{i}, Value{j});
+}
+
+// ---- every problem of the tensors
 
 // Runs `path(problem) -> Result` for every sequence and value head.
 template <class Scalar, class Path>
@@ -132,10 +182,55 @@ void for_each_problem(const HostInputs& x, const Options& options, const HostOut
   const Shape n = shape(x);
   const auto body = [&](Index i) {
     const Place at = place(x, options, i / n.value_heads, i % n.value_heads);
-    scatter(path(gather<Scalar>(x, options, at)), at, y);
+    const Result<Scalar> r = path(gather<Scalar>(x, options, at));
+    scatter_tokens(r.o, at, ValueHead{at.value_head}, y.output);
+    scatter_state(r.ht, at, y.final_state);
   };
   parallel_for(n.sequences * n.value_heads, body,
                n.time * n.value_heads * n.key * n.value > 1'000'000);
+}
+
+// Runs `path(problem) -> Gradients` for every sequence and value head. What belongs to several of
+// them is summed in the scalar of the recipe, in ascending order: dq and dk over the value heads of
+// a head, dg_gamma over the sequences.
+template <class Scalar, class Path>
+void for_each_problem(const HostBackwardInputs& x, const Options& options,
+                      const HostBackwardOutputs& y, Path&& path) {
+  validate(x);
+  validate(x, y);
+  const Shape n = shape(x);
+  const Index group = n.value_heads / n.heads;
+  Matrix<Scalar> dg_gamma(n.sequences, n.value_heads);
+  const auto body = [&](Index i) {
+    const Index sequence = i / n.heads, head = i % n.heads;
+    Matrix<Scalar> dq, dk;
+    for (Index value_head = head * group; value_head < (head + 1) * group; ++value_head) {
+      const Place at = place(x, options, sequence, value_head);
+      const Gradients<Scalar> r = path(gather<Scalar>(x, options, at));
+      if (value_head == head * group) {
+        dq = r.dq;
+        dk = r.dk;
+      } else {
+        dq += r.dq;
+        dk += r.dk;
+      }
+      scatter_tokens(r.dv, at, ValueHead{value_head}, y.value);
+      for (Index t = 0; y.log_decay && t < at.length; ++t)
+        y.log_decay.store(static_cast<double>(r.dg[t]), Batch{at.batch}, at.token(t),
+                          ValueHead{value_head});
+      dg_gamma(sequence, value_head) = r.dg_gamma;
+      scatter_state(r.dh0, at, y.initial_state);
+    }
+    const Place at = place(x, options, sequence, head * group);
+    scatter_tokens(dq, at, Head{head}, y.query);
+    scatter_tokens(dk, at, Head{head}, y.key);
+  };
+  parallel_for(n.sequences * n.heads, body, n.time * n.value_heads * n.key * n.value > 1'000'000);
+  for (Index head = 0; y.constant_log_decay && head < n.value_heads; ++head) {
+    Scalar sum(0);
+    for (Index sequence = 0; sequence < n.sequences; ++sequence) sum += dg_gamma(sequence, head);
+    y.constant_log_decay.store(static_cast<double>(sum), ValueHead{head});
+  }
 }
 
 }  // namespace groundstate::simple_gla

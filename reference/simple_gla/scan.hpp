@@ -106,7 +106,7 @@ Result<ScalarOf<Recipe>> chunk_scan(const Problem<ScalarOf<Recipe>>& p, Index le
   pairwise_scan(x);
   Result<Scalar> r{Matrix<Scalar>(p.time(), p.value()), x.back().state};
   std::vector<Matrix<Scalar>> h;
-  for (const Stretch<Scalar>& stretch : x) h.push_back(stretch.state.unaryExpr(&Recipe::state));
+  for (const Stretch<Scalar>& stretch : x) h.push_back(stretch.state);
   chunk_outputs<Recipe>(p, length, h, r.o);
   return r;
 }
