@@ -91,9 +91,11 @@ Clause Locality::local() const {
   if (worst == nullptr) return not_applicable("E.locality", "too few elements");
   return make_clause(
       "E.locality", worst->path, worst->limit(probability),
-      fmt::format("{}={} {}={} {}={}..{}: RMS error {:.3g}, emulation {:.3g}", axes_.sequence,
-                  worst->pair.sequence, axes_.head, worst->pair.head, axes_.row, worst->begin,
-                  worst->end - 1, worst->path, worst->emulation));
+      fmt::format("{}{}: RMS error {:.3g}, emulation {:.3g}", pair_text(axes_, worst->pair),
+                  axes_.row.empty()
+                      ? ""
+                      : fmt::format(" {}={}..{}", axes_.row, worst->begin, worst->end - 1),
+                  worst->path, worst->emulation));
 }
 
 Clause Locality::growth() const {

@@ -35,6 +35,18 @@ double storage_floor(const RecipeUnits& recipe, ElementType output) {
   return output == ElementType::float16 ? flushed + half_subnormal_fp16 : flushed;
 }
 
+Matrix<double> internal_units(const RecipeUnits& recipe, const ScaleFields& fields) {
+  Matrix<double> units(fields.input.rows(), fields.input.cols());
+  for (Index i = 0; i < units.rows(); ++i)
+    for (Index j = 0; j < units.cols(); ++j) {
+      units(i, j) =
+          root_of_squares(recipe.operand * fields.input(i, j), recipe.carry * fields.carry(i, j),
+                          recipe.gate * fields.gate(i, j), 0);
+      if (recipe.underflow_floor) units(i, j) += half_subnormal_fp16 * fields.open(i, j);
+    }
+  return units;
+}
+
 Matrix<double> error_units(const RecipeUnits& recipe, ElementType output,
                            const Matrix<double>& oracle, const ScaleFields& fields,
                            const Matrix<double>* form) {

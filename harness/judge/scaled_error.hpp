@@ -33,6 +33,9 @@ struct ScaleFields {
   Matrix<double> open;   // s^open; empty unless the recipe has the underflow floor
 };
 
+// The unit before storage: without u_out, without `floor` and without a form term.
+Matrix<double> internal_units(const RecipeUnits& recipe, const ScaleFields& fields);
+
 // Throws std::logic_error where a needed field has another shape than the oracle.
 Matrix<double> error_units(const RecipeUnits& recipe, ElementType output,
                            const Matrix<double>& oracle, const ScaleFields& fields,

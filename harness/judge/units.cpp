@@ -15,6 +15,14 @@ RecipeUnits make(std::string name, double operand, double carry, double gate,
   return {name, operand, carry, gate, interval, chunk_gate, underflow_floor, name};
 }
 
+RecipeUnits profile(std::string name, std::string row) {
+  const bool half = row == "tensorcore-fp16";
+  RecipeUnits units =
+      make(std::move(name), half ? fp16_roundoff : bf16_roundoff, u32, u32, token, true, half);
+  units.limit_row = std::move(row);
+  return units;
+}
+
 }  // namespace
 
 const std::vector<RecipeUnits>& recipe_table() {
@@ -27,6 +35,12 @@ const std::vector<RecipeUnits>& recipe_table() {
       make("tensorcore-fp16", /*  */ fp16_roundoff, u32, /*     */ u32, token, true, true),
       make("tensorcore-bf16-state", bf16_roundoff, bf16_roundoff, u32, chunk),
       make("single-bf16-state", /**/ u32, /*     */ bf16_roundoff, u32, token, false),
+      // Profiles of other libraries: in the units and limits of the recipe that they amount to.
+      profile("fla-chunk-bf16", "tensorcore-bf16"),
+      profile("fla-chunk-fp16", "tensorcore-fp16"),
+      profile("fla-fused-chunk-bf16", "tensorcore-bf16"),
+      profile("fla-fused-chunk-fp16", "tensorcore-fp16"),
+      profile("tpu-fused-bf16", "tensorcore-bf16"),
   };
   return table;
 }

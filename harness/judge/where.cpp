@@ -74,13 +74,22 @@ bool Where::Affected::is_range() const {
   return !values.empty() && values.back() - values.front() + 1 == static_cast<Index>(values.size());
 }
 
+std::string pair_text(const TensorAxes& axes, const PairAt& pair) {
+  const std::string head = fmt::format("{}={}", axes.head, pair.head);
+  return axes.sequence.empty() ? head : fmt::format("{}={} {}", axes.sequence, pair.sequence, head);
+}
+
 std::string coordinate_text(const TensorAxes& axes, const BadElement& element) {
-  const auto [sequence, head] = element.pair;
-  const std::string row = fmt::format("{}={}", axes.row, element.row);
-  const std::string head_text = fmt::format("{}={}", axes.head, head);
-  return fmt::format("{}={} {} {} {}={}", axes.sequence, sequence,
-                     axes.rows_are_time ? row : head_text, axes.rows_are_time ? head_text : row,
-                     axes.column, element.column);
+  std::vector<std::string> parts;
+  const auto say = [&parts](const std::string& letter, Index value) {
+    if (!letter.empty()) parts.push_back(fmt::format("{}={}", letter, value));
+  };
+  say(axes.sequence, element.pair.sequence);
+  if (axes.rows_are_time) say(axes.row, element.row);
+  say(axes.head, element.pair.head);
+  if (!axes.rows_are_time) say(axes.row, element.row);
+  say(axes.column, element.column);
+  return fmt::format("{}", fmt::join(parts, " "));
 }
 
 void WorstElements::insert(const BadElement& element) {

@@ -18,7 +18,8 @@
 
 namespace groundstate::harness {
 
-// What the coordinates of a tensor mean; the letters are those of axis.hpp.
+// What the coordinates of a tensor mean; the letters are those of axis.hpp, none for an axis that
+// the tensor lacks.
 struct TensorAxes {
   bool rows_are_time = true;
   std::string sequence = "b", head = "h", row = "t", column = "v";
@@ -63,6 +64,7 @@ struct Where {
 };
 nlohmann::json to_record(const Where& where);
 
+std::string pair_text(const TensorAxes& axes, const PairAt& pair);
 std::string coordinate_text(const TensorAxes& axes, const BadElement& element);
 
 // The ten worst elements of a stream.

@@ -14,6 +14,8 @@
 #include "harness/case/case_line.hpp"
 #include "harness/case/path_variant.hpp"
 #include "harness/generate/tensor_spec.hpp"
+#include "harness/judge/limits.hpp"
+#include "harness/judge/units.hpp"
 #include "harness/operators/perturbation.hpp"
 #include "reference/core/matrix.hpp"
 
@@ -38,16 +40,19 @@ struct Path {
 
 // One independent problem of a case: what it depends on and where its outputs lie.
 struct Pair {
-  Index number = 0;                               // in the declared order of the case
-  Index batch = 0, sequence = 0, value_head = 0;  // the head that the state lives on
-  Index begin = 0, length = 0;                    // tokens of its sequence
+  Index number = 0;  // in the declared order of the case
+  Index batch = 0, sequence = 0;
+  Index head = 0, value_head = 0;  // of keys and queries; the one that the state lives on
+  Index begin = 0, length = 0;     // tokens of its sequence
   bool reverse = false;
   double mean_gate = 0;  // log decay; the sample of a large case has the slowest and the fastest
 };
 
-// The outputs of one pair, in the order of Operator::outputs(): [time, value] in the order of
-// tokens for a tensor with a time axis, [key, value] for a state. An axis that a tensor lacks has
-// one position.
+// What one pair contributes to the outputs, in the order of Operator::outputs(): [time, key or
+// value] in the order of tokens for a tensor with a time axis, [key, value] for a state. An axis
+// that a tensor lacks has one position. Pairs that lie at the same place of a tensor (gradients of
+// a key head that several value heads share, or of a parameter that all sequences share) are summed
+// there.
 using PairOutputs = std::vector<Matrix<double>>;
 
 struct Cost {
@@ -59,6 +64,7 @@ struct Cost {
 struct EqualVariants {
   std::string name, left, right;
   std::string reason;
+  std::vector<std::string> tensors = {};  // those that agree; empty: all
 };
 
 class Operator {
@@ -114,9 +120,25 @@ class Operator {
   // A variant on one pair, its results widened to double before any rounding to an output type.
   virtual PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                               const Pair& pair) const = 0;
-  // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...).
+  // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...), or
+  // one row of it is.
   virtual bool zero_by_definition(const Case& c, std::string_view tensor,
                                   const Pair& pair) const = 0;
+  virtual bool zero_row(const Case& /*c*/, const Tensors& /*inputs*/, std::string_view /*tensor*/,
+                        const Pair& /*pair*/, Index /*row*/) const {
+    return false;
+  }
+
+  // The row of limits that an output is held to.
+  virtual Family family(std::string_view /*tensor*/) const { return Family::diagonal; }
+  // The error of outputs that a path of this form computes as differences of larger terms: the form
+  // term of judge/scaled_error.hpp, per output; empty where an output has none. `units` are those
+  // of the pair's outputs before they are stored.
+  virtual PairOutputs form_terms(const Case& /*c*/, const PathVariant& /*form*/,
+                                 const RecipeUnits& /*recipe*/, const Tensors& /*inputs*/,
+                                 const Pair& /*pair*/, const PairOutputs& units) const {
+    return PairOutputs(units.size());
+  }
 
   // A variant of ours keeps its cumulative gates so that nothing cancels, and is forgiven nothing
   // there.
@@ -124,10 +146,10 @@ class Operator {
   // What a form that somebody declares stands for: the variants to emulate (more than one where it
   // leaves open what kernels do differently), and whether it promises that no running gate cancels.
   struct FormMeaning {
-    std::vector<std::string> variants;
+    std::vector<PathVariant> variants;
     bool exact_gates = false;
   };
-  virtual FormMeaning form_meaning(const std::string& form) const { return {{form}}; }
+  virtual FormMeaning form_meaning(const PathVariant& form) const { return {{form}}; }
 
   // Outputs are short products of integers or one-hot rows: honest fp32 results lie on 16-bit
   // grids.

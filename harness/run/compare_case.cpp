@@ -25,15 +25,15 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
   const auto variant = [&](std::string_view form) { return checked_variant(op, form, recipe); };
   bool exact_gates = false;
   if (!submission.form.empty()) {
-    const PathVariant form = variant(submission.form);
-    const Operator::FormMeaning meaning = op.form_meaning(submission.form);
+    candidate.form = variant(submission.form);
+    const Operator::FormMeaning meaning = op.form_meaning(candidate.form);
     exact_gates = meaning.exact_gates;
-    if (op.path(form.path)->takes("chunk")) candidate.chunk = form.integer("chunk", op.path_keys());
-    if (emulate)
-      for (const std::string& text : meaning.variants)
-        candidate.emulations.push_back(variant(text));
+    if (op.path(candidate.form.path)->takes("chunk"))
+      candidate.chunk = candidate.form.integer("chunk", op.path_keys());
+    if (emulate) candidate.emulations = meaning.variants;
   } else {
     candidate.chunk = undeclared_chunk;
+    candidate.form.path = "chunked";
     // The first path of an operator is its recurrence; every operator has an exact and a single
     // one.
     const Path& recurrent = op.paths().front();
@@ -41,8 +41,8 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
       candidate.emulations.push_back(
           checked_variant(op, recurrent.name, recipe == "exact" ? "exact" : "single"));
       if (recipe_exists(op, {"chunked", {}, recipe}))
-        for (const std::string& text : op.form_meaning("chunked").variants)
-          candidate.emulations.push_back(variant(text));
+        for (const PathVariant& meant : op.form_meaning(variant("chunked")).variants)
+          candidate.emulations.push_back(meant);
     }
   }
   set_intervals(candidate, exact_gates);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <utility>
 
 #include "reference/core/parallel.hpp"
 
@@ -9,11 +11,11 @@ namespace groundstate::harness {
 namespace {
 
 // The emulation that is farther from the oracle, element by element, as it would be stored.
-Matrix<double> farthest(const std::vector<PairOutputs>& emulations, std::size_t output,
-                        const Matrix<double>& oracle, ElementType type) {
-  Matrix<double> result = emulations.front()[output];
+Matrix<double> farthest(const std::vector<Matrix<double>>& emulations, const Matrix<double>& oracle,
+                        ElementType type) {
+  Matrix<double> result = emulations.front();
   for (std::size_t e = 1; e < emulations.size(); ++e) {
-    const Matrix<double>& other = emulations[e][output];
+    const Matrix<double>& other = emulations[e];
     for (Index i = 0; i < result.size(); ++i)
       if (std::abs(other.data()[i] - oracle.data()[i]) >
           std::abs(result.data()[i] - oracle.data()[i]))
@@ -22,28 +24,41 @@ Matrix<double> farthest(const std::vector<PairOutputs>& emulations, std::size_t 
   return result.unaryExpr([type](double x) { return round_to_type(type, x); });
 }
 
-// Where a pair's matrix lies in a tensor: rows are time or key, columns value, the rest is fixed.
+// Where a pair's matrix lies in a tensor. Rows are time where the tensor has it, else key; columns
+// are what is left of key and value. Pairs that differ in an axis that the tensor lacks share a
+// place.
 struct PairSlice {
   Index rows = 1, columns = 1, row_stride = 0, column_stride = 0, start = 0;
-  PairSlice(const Tensor& tensor, const Pair& pair) {
-    for (const AxisExtent& axis : tensor.axes()) {
-      if (axis.name == Batch::name) start += pair.batch * axis.stride;
-      if (axis.name == Sequence::name) start += pair.sequence * axis.stride;
-      if (axis.name == Head::name || axis.name == ValueHead::name)
-        start += pair.value_head * axis.stride;
+  PairAt place;  // sequence and head as the tensor counts them
+
+  PairSlice(const Tensor& tensor, const Pair& pair) : PairSlice(tensor.axes(), pair) {}
+  PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
+    const bool has_time = std::any_of(
+        axes.begin(), axes.end(), [](const AxisExtent& axis) { return axis.name == Time::name; });
+    const auto rows_along = [this](Index extent, Index stride) {
+      rows = extent;
+      row_stride = stride;
+    };
+    const auto columns_along = [this](Index extent, Index stride) {
+      columns = extent;
+      column_stride = stride;
+    };
+    for (const AxisExtent& axis : axes) {
+      if (axis.name == Batch::name || axis.name == Sequence::name) {
+        place.sequence = pair.sequence;
+        start += (axis.name == Batch::name ? pair.batch : pair.sequence) * axis.stride;
+      }
+      if (axis.name == Head::name || axis.name == ValueHead::name) {
+        place.head = axis.name == Head::name ? pair.head : pair.value_head;
+        start += place.head * axis.stride;
+      }
       if (axis.name == Time::name) {
-        rows = pair.length;
-        row_stride = axis.stride;
+        rows_along(pair.length, axis.stride);
         start += pair.begin * axis.stride;
       }
-      if (axis.name == groundstate::Key::name) {
-        rows = axis.extent;
-        row_stride = axis.stride;
-      }
-      if (axis.name == Value::name) {
-        columns = axis.extent;
-        column_stride = axis.stride;
-      }
+      if (axis.name == groundstate::Key::name && !has_time) rows_along(axis.extent, axis.stride);
+      if ((axis.name == groundstate::Key::name && has_time) || axis.name == Value::name)
+        columns_along(axis.extent, axis.stride);
     }
   }
   Index offset(Index row, Index column) const {
@@ -51,54 +66,139 @@ struct PairSlice {
   }
 };
 
+// The pairs of a case by the place of one output tensor that they contribute to.
+class Places {
+ public:
+  Places(const TensorSpec& spec, const std::vector<Pair>& pairs) : axes_(spec.axes) {
+    for (const Pair& pair : pairs) ++contributors_[key(pair)];
+  }
+  Index contributors(const Pair& pair) const { return contributors_.at(key(pair)); }
+  std::pair<Index, Index> key(const Pair& pair) const {
+    const PairAt place = PairSlice(axes_, pair).place;
+    return {place.sequence, place.head};
+  }
+
+ private:
+  std::vector<AxisExtent> axes_;
+  std::map<std::pair<Index, Index>, Index> contributors_;
+};
+
 struct Measured {
   PairScale scale;
   std::vector<std::vector<PairOutputs>> emulations;  // [candidate][emulation]
+  std::vector<PairOutputs> forms;                    // [candidate]; empty for a pair not sampled
+};
+
+// All that the judge of one output of one candidate needs of a place, summed over its pairs. Their
+// errors are independent, so sensitivities add as squares.
+struct Contribution {
+  Index pairs = 0;
+  bool scaled = true;
+  Matrix<double> oracle, form;
+  ScaleFields fields;
+  std::vector<Matrix<double>> emulations;
+  Matrix<bool> zero;  // empty where nothing is zero by definition
+
+  void add(Contribution other) {
+    if (pairs == 0) {
+      *this = std::move(other);
+      return;
+    }
+    pairs += other.pairs;
+    scaled = scaled && other.scaled;
+    oracle += other.oracle;
+    for (std::size_t e = 0; e < emulations.size(); ++e) emulations[e] += other.emulations[e];
+    if (scaled) {
+      for (const auto field :
+           {&ScaleFields::input, &ScaleFields::carry, &ScaleFields::gate, &ScaleFields::open})
+        add_squares(fields.*field, other.fields.*field);
+      add_squares(form, other.form);
+    }
+    if (zero.size() > 0 && other.zero.size() > 0)
+      zero = zero.array() && other.zero.array();
+    else
+      zero.resize(0, 0);
+  }
+
+ private:
+  static void add_squares(Matrix<double>& a, const Matrix<double>& b) {
+    for (Index i = 0; i < a.size(); ++i) a.data()[i] = std::hypot(a.data()[i], b.data()[i]);
+  }
 };
 
 // The mask of elements that are zero by definition; empty where none is.
-Matrix<bool> zeros(const Operator& op, const Case& c, std::string_view tensor, const Pair& pair,
-                   const Matrix<double>& oracle) {
-  if (!op.zero_by_definition(c, tensor, pair)) return {};
-  return Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
+Matrix<bool> zeros(const Operator& op, const Case& c, const Tensors& inputs,
+                   std::string_view tensor, const Pair& pair, const Matrix<double>& oracle) {
+  if (op.zero_by_definition(c, tensor, pair))
+    return Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
+  Matrix<bool> mask;
+  for (Index row = 0; row < oracle.rows(); ++row)
+    if (op.zero_row(c, inputs, tensor, pair, row)) {
+      if (mask.size() == 0) mask = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), false);
+      mask.row(row).setConstant(true);
+    }
+  return mask;
 }
 
-// One pair of candidate number `k` to the judge of one of its outputs.
-void add_pair(const Operator& op, const Case& c, std::string_view name, std::size_t output,
-              const Pair& pair, const Measured& measured, std::size_t k, const Candidate& candidate,
-              TensorJudge& judge) {
-  const Tensor* const tensor = find(*candidate.outputs, name);
-  if (tensor == nullptr) return;
-  const Matrix<double>& oracle = measured.scale.oracle[output];
-  const Matrix<bool> zero = zeros(op, c, name, pair, oracle);
-  const Matrix<double> got = gather_output(*tensor, pair);
-  const bool scaled = measured.scale.sampled(), emulated = !measured.emulations[k].empty();
-  const ScaleFields fields =
-      scaled ? measured.scale.fields(output, candidate.carry_interval, candidate.gate_interval,
-                                     candidate.declaration.recipe.underflow_floor)
-             : ScaleFields{};
+Contribution contribution(const Operator& op, const Case& c, const Tensors& inputs,
+                          std::string_view name, std::size_t output, const Pair& pair,
+                          const Measured& measured, std::size_t k, const Candidate& candidate) {
+  Contribution own;
+  own.pairs = 1;
+  own.oracle = measured.scale.oracle[output];
+  own.scaled = measured.scale.sampled();
+  if (own.scaled) {
+    own.fields = measured.scale.fields(output, candidate.carry_interval, candidate.gate_interval,
+                                       candidate.declaration.recipe.underflow_floor);
+    own.form = measured.forms[k][output];
+  }
+  for (const PairOutputs& emulation : measured.emulations[k])
+    own.emulations.push_back(emulation[output]);
+  own.zero = zeros(op, c, inputs, name, pair, own.oracle);
+  return own;
+}
+
+void judge_contribution(const Contribution& own, const Pair& pair, const Tensor& tensor,
+                        ElementType type, TensorJudge& judge) {
+  const PairSlice at(tensor, pair);
+  const Matrix<double> got = gather_output(tensor, pair);
+  const bool emulated = !own.emulations.empty();
   const Matrix<double> emulation =
-      emulated ? farthest(measured.emulations[k], output, oracle, candidate.types[output])
-               : Matrix<double>();
-  judge.add({{pair.sequence, pair.value_head},
-             got,
-             oracle,
-             scaled ? &fields : nullptr,
-             nullptr,
-             zero.size() > 0 ? &zero : nullptr,
+      emulated ? farthest(own.emulations, own.oracle, type) : Matrix<double>();
+  judge.add({at.place, got, own.oracle, own.scaled ? &own.fields : nullptr,
+             own.form.size() > 0 ? &own.form : nullptr, own.zero.size() > 0 ? &own.zero : nullptr,
              emulated ? &emulation : nullptr});
 }
 
+// The form terms of a sampled pair for one candidate.
+PairOutputs forms(const Operator& op, const Case& c, const Tensors& inputs, const Pair& pair,
+                  const PairScale& scale, const Candidate& candidate) {
+  const RecipeUnits& recipe = candidate.declaration.recipe;
+  PairOutputs units;
+  for (std::size_t output = 0; output < scale.oracle.size(); ++output)
+    units.push_back(
+        internal_units(recipe, scale.fields(output, candidate.carry_interval,
+                                            candidate.gate_interval, recipe.underflow_floor)));
+  return op.form_terms(c, candidate.form, recipe, inputs, pair, units);
+}
+
 TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool packed) {
+  const auto has = [&](std::string_view name) {
+    return std::any_of(spec.axes.begin(), spec.axes.end(),
+                       [&](const AxisExtent& axis) { return axis.name == name; });
+  };
   TensorAxes axes;
-  axes.rows_are_time = false;
-  axes.sequence = packed ? std::string(Sequence::letter) : std::string(Batch::letter);
-  axes.row = std::string(groundstate::Key::letter);
-  for (const AxisExtent& axis : spec.axes)
-    if (axis.name == Time::name) {
-      axes.rows_are_time = true;
-      axes.row = std::string(Time::letter);
-    }
+  axes.rows_are_time = has(Time::name);
+  axes.sequence = !has(Batch::name) && !has(Sequence::name) ? std::string()
+                  : packed                                  ? std::string(Sequence::letter)
+                                                            : std::string(Batch::letter);
+  axes.row = axes.rows_are_time            ? std::string(Time::letter)
+             : has(groundstate::Key::name) ? std::string(groundstate::Key::letter)
+                                           : std::string();
+  axes.column = has(Value::name) ? std::string(Value::letter)
+                : axes.rows_are_time && has(groundstate::Key::name)
+                    ? std::string(groundstate::Key::letter)
+                    : std::string();
   axes.chunk = candidate.chunk;
   return axes;
 }
@@ -113,10 +213,12 @@ Matrix<double> gather_output(const Tensor& tensor, const Pair& pair) {
   return result;
 }
 
-void scatter_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor) {
+void update_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor,
+                   double (*combine)(double old, double own)) {
   const PairSlice at(tensor, pair);
   for (Index i = 0; i < at.rows; ++i)
-    for (Index j = 0; j < at.columns; ++j) tensor.store(at.offset(i, j), matrix(i, j));
+    for (Index j = 0; j < at.columns; ++j)
+      tensor.store(at.offset(i, j), combine(tensor.load(at.offset(i, j)), matrix(i, j)));
 }
 
 void set_intervals(Candidate& candidate, bool exact_gates) {
@@ -157,10 +259,16 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
       const bool on_grid = nothing_to_round || (!axes.rows_are_time &&
                                                 candidate.declaration.recipe.carry > fp32_roundoff);
       own.emplace_back(
-          TensorInfo{specs[i].name, candidate.types[i], Family::diagonal, axes, on_grid},
+          TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes, on_grid},
           candidate.declaration);
     }
   }
+
+  std::vector<Places> places;
+  for (const TensorSpec& spec : specs) places.emplace_back(spec, pairs);
+  // Places whose pairs are not all measured yet, by candidate and output.
+  using Open = std::map<std::pair<Index, Index>, Contribution>;
+  std::vector<Open> open(candidates.size() * specs.size());
 
   std::vector<OracleContent> content(specs.size());
   const auto count = static_cast<Index>(pairs.size());
@@ -180,6 +288,9 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
         std::vector<PairOutputs>& emulations = own.emulations.emplace_back();
         for (const PathVariant& variant : candidate.emulations)
           emulations.push_back(op.emulate(c, variant, inputs, pairs[number]));
+        own.forms.push_back(own.scale.sampled()
+                                ? forms(op, c, inputs, pairs[number], own.scale, candidate)
+                                : PairOutputs());
       }
     });
     // Every judge sees the pairs in their order; the judges are independent of each other.
@@ -187,15 +298,23 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
     parallel_for(static_cast<Index>(candidates.size()) * outputs, [&](Index job) {
       const auto k = static_cast<std::size_t>(job / outputs),
                  output = static_cast<std::size_t>(job % outputs);
-      for (Index i = 0; i < size; ++i)
-        add_pair(op, c, specs[output].name, output, pairs[static_cast<std::size_t>(begin + i)],
-                 measured[static_cast<std::size_t>(i)], k, candidates[k], judges[k][output]);
+      const Tensor* const tensor = find(*candidates[k].outputs, specs[output].name);
+      if (tensor == nullptr) return;
+      for (Index i = 0; i < size; ++i) {
+        const Pair& pair = pairs[static_cast<std::size_t>(begin + i)];
+        Contribution& sum = open[static_cast<std::size_t>(job)][places[output].key(pair)];
+        sum.add(contribution(op, c, inputs, specs[output].name, output, pair,
+                             measured[static_cast<std::size_t>(i)], k, candidates[k]));
+        if (sum.pairs < places[output].contributors(pair)) continue;
+        judge_contribution(sum, pair, *tensor, candidates[k].types[output], judges[k][output]);
+        open[static_cast<std::size_t>(job)].erase(places[output].key(pair));
+      }
     });
     for (Index i = 0; i < size; ++i)
       for (std::size_t output = 0; output < specs.size(); ++output) {
         const Matrix<double>& oracle = measured[static_cast<std::size_t>(i)].scale.oracle[output];
-        const Matrix<bool> zero =
-            zeros(op, c, specs[output].name, pairs[static_cast<std::size_t>(begin + i)], oracle);
+        const Matrix<bool> zero = zeros(op, c, inputs, specs[output].name,
+                                        pairs[static_cast<std::size_t>(begin + i)], oracle);
         content[output].add(oracle, zero.size() > 0 ? &zero : nullptr);
       }
     if (between) between(begin + size);

@@ -21,7 +21,8 @@ struct Candidate {
   const Tensors* outputs = nullptr;  // absent tensors are not judged
   std::vector<ElementType> types;    // declared type of each output of the operator
   PathDeclaration declaration;
-  Index chunk = 0;  // of its form, for "where"; 0: none
+  PathVariant form;  // what it says, or is taken, to be
+  Index chunk = 0;   // of its form, for "where"; 0: none
   Index carry_interval = 1, gate_interval = 1;
   // Emulations of the same path; of several the one that is farther off counts, element by element.
   std::vector<PathVariant> emulations;
@@ -46,8 +47,10 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
 
 WantedFields wanted_fields(const std::vector<Candidate>& candidates);
 
-// The part of an output tensor that belongs to a pair, as the matrix of PairOutputs; and back.
+// The part of an output tensor at the place of a pair, as the matrix of PairOutputs.
 Matrix<double> gather_output(const Tensor& tensor, const Pair& pair);
-void scatter_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor);
+// And back, element by element: combine(what is there, what the pair brings).
+void update_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor,
+                   double (*combine)(double there, double own));
 
 }  // namespace groundstate::harness

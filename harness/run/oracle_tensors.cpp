@@ -2,6 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cmath>
+
 #include "harness/run/judge_case.hpp"
 #include "harness/run/scale.hpp"
 #include "reference/core/parallel.hpp"
@@ -28,16 +31,26 @@ void write_oracle(const Operator& op, const Case& c, const Tensors& inputs,
   WantedFields wanted;
   wanted.carry_intervals = {1};
   wanted.gate_intervals = {1};
-  parallel_for(static_cast<Index>(pairs.size()), [&](Index i) {
-    const Pair& pair = pairs[static_cast<std::size_t>(i)];
-    const PairScale scale = measure_scale(op, c, inputs, pair, wanted, true);
-    for (std::size_t k = 0; k < specs.size(); ++k) {
-      scatter_output(scale.oracle[k], pair, fields[k].oracle);
-      scatter_output(scale.input[k], pair, fields[k].input);
-      scatter_output(scale.carry.at(1)[k], pair, fields[k].carry);
-      scatter_output(scale.gate.at(1)[k], pair, fields[k].gate);
-    }
-  });
+  const auto sum = [](double a, double b) { return a + b; };
+  const auto root_of_squares = [](double a, double b) { return std::hypot(a, b); };
+  // Pairs may share a place of a tensor: they are measured in parallel and added in their order.
+  const auto count = static_cast<Index>(pairs.size());
+  const Index batch = 4 * threads();
+  for (Index begin = 0; begin < count; begin += batch) {
+    std::vector<PairScale> scales(static_cast<std::size_t>(std::min(batch, count - begin)));
+    parallel_for(static_cast<Index>(scales.size()), [&](Index i) {
+      scales[static_cast<std::size_t>(i)] =
+          measure_scale(op, c, inputs, pairs[static_cast<std::size_t>(begin + i)], wanted, true);
+    });
+    for (std::size_t i = 0; i < scales.size(); ++i)
+      for (std::size_t k = 0; k < specs.size(); ++k) {
+        const Pair& pair = pairs[static_cast<std::size_t>(begin) + i];
+        update_output(scales[i].oracle[k], pair, fields[k].oracle, sum);
+        update_output(scales[i].input[k], pair, fields[k].input, root_of_squares);
+        update_output(scales[i].carry.at(1)[k], pair, fields[k].carry, root_of_squares);
+        update_output(scales[i].gate.at(1)[k], pair, fields[k].gate, root_of_squares);
+      }
+  }
   for (const Fields& own : fields) {
     write("oracle", own.oracle);
     for (const Tensor* const tensor : {&own.input, &own.carry, &own.gate}) write("scale", *tensor);

@@ -29,6 +29,7 @@ Candidate candidate_of(const Operator& op, const Ran& ran) {
   candidate.outputs = &ran.outputs.tensors();
   for (const Tensor& tensor : ran.outputs.tensors()) candidate.types.push_back(tensor.type());
   candidate.declaration = {recipe_units(recipe_of(ran.variant)), true};
+  candidate.form = ran.variant;
   if (op.path(ran.variant.path)->takes("chunk"))
     candidate.chunk = ran.variant.integer("chunk", op.path_keys());
   set_intervals(candidate, op.exact_gates(ran.variant));

@@ -138,12 +138,13 @@ template <class Scalar>
 Scalar inner_product(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b) {
   using std::fma;
   eigen_assert(a.rows() == b.rows() && a.cols() == b.cols());
-  Vector<Scalar> sums = Vector<Scalar>::Zero(a.cols());
+  const Index columns = a.cols();
+  Vector<Scalar> sums = Vector<Scalar>::Zero(columns);
+  Scalar* const sum = sums.data();
   for (Index i = 0; i < a.rows(); ++i) {
     const Scalar* const a_row = a.data() + i * a.outerStride();
     const Scalar* const b_row = b.data() + i * b.outerStride();
-#pragma GCC ivdep
-    for (Index j = 0; j < a.cols(); ++j) sums[j] = fma(a_row[j], b_row[j], sums[j]);
+    for (Index j = 0; j < columns; ++j) sum[j] = fma(a_row[j], b_row[j], sum[j]);
   }
   Scalar total(0);
   for (Index j = 0; j < sums.size(); ++j) total += sums[j];

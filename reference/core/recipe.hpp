@@ -23,7 +23,11 @@
 
 namespace groundstate {
 
-// Three steps may be ordered as other libraries do (simple_gla/profiles.hpp); all false by default.
+// Three steps may be ordered as other libraries do (simple_gla/profiles.hpp); a recipe of ours sets
+// none of these.
+//   scale_query_first      the scale enters with the query, as operand(scale q)
+//   decay_after_product    a decay multiplies a product instead of its operand
+//   decay_output_gradient  the decay of a query multiplies do instead
 template <class S>
 struct Rounding {
   using Scalar = S;

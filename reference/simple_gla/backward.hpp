@@ -165,7 +165,7 @@ Gradients<ScalarOf<Recipe>> backward(const BackwardProblem<ScalarOf<Recipe>>& p,
   r.dg = Vector<Scalar>::Zero(time);
   for (Index t = 0; t < time; ++t) {
     const Scalar factor = decay(LogDecay<Scalar>{p.log_decay[t]}).factor;
-    for (Index strip = 0; factor > Scalar(0) && strip < strips; ++strip)
+    for (Index strip = 0; factor != Scalar(0) && strip < strips; ++strip)
       r.dg[t] += factor * products(t, strip);
   }
   r.dg_gamma = total_gate_gradient(r.dg);

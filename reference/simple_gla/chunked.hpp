@@ -71,6 +71,7 @@ template <class Recipe>
 struct Chunk {
   using Scalar = ScalarOf<Recipe>;
   Index first_time, first_key, first_value;
+  Scalar scale;
   CumulativeDecay<Scalar> decay;
   Matrix<Scalar> q, k, v;
 
@@ -79,6 +80,7 @@ struct Chunk {
       : first_time(begin),
         first_key(key),
         first_value(value),
+        scale(p.scale),
         decay(p.log_decay, begin, count, p.gate_sum),
         q(p.q.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
         k(p.k.block(begin, key, count, keys).unaryExpr(&Recipe::operand)),
@@ -106,12 +108,12 @@ void update_state(const Chunk<Recipe>& c, MatrixRef<ScalarOf<Recipe>> state,
   }
 }
 
-// A: gated scores, zero above the diagonal.
+// A: gated scores of a query operand, zero above the diagonal.
 template <class Recipe>
-Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c) {
+Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c, const ConstMatrixRef<ScalarOf<Recipe>>& q) {
   using Scalar = ScalarOf<Recipe>;
   Matrix<Scalar> product = Matrix<Scalar>::Zero(c.count(), c.count());
-  add_row_products<Scalar>(product, c.q, c.k);
+  add_row_products<Scalar>(product, q, c.k);
   Matrix<Scalar> result = Matrix<Scalar>::Zero(c.count(), c.count());
   for (Index i = 0; i < c.count(); ++i)
     for (Index j = 0; j <= i; ++j)
@@ -119,15 +121,23 @@ Matrix<ScalarOf<Recipe>> scores(const Chunk<Recipe>& c) {
   return result;
 }
 
-// o / scale of the chunk from the state before it.
+// The factor that is left for unscaled_output to be o.
+template <class Recipe>
+ScalarOf<Recipe> output_scale(const Problem<ScalarOf<Recipe>>& p) {
+  return Recipe::scale_query_first ? ScalarOf<Recipe>(1) : p.scale;
+}
+
+// o / output_scale of the chunk from the state before it.
 template <class Recipe>
 Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c,
                                          const ConstMatrixRef<ScalarOf<Recipe>>& state) {
   using Scalar = ScalarOf<Recipe>;
+  Matrix<Scalar> q = c.q;
+  if constexpr (Recipe::scale_query_first) q = (c.scale * c.q).unaryExpr(&Recipe::operand);
   Matrix<Scalar> o = Matrix<Scalar>::Zero(c.count(), c.v.cols());
-  add_product<Scalar>(o, c.q, state.unaryExpr(&Recipe::state));
+  add_product<Scalar>(o, q, state.unaryExpr(&Recipe::state));
   for (Index i = 0; i < c.count(); ++i) o.row(i) *= c.decay.until(i);
-  add_causal_product<Scalar>(o, scores(c), c.v);
+  add_causal_product<Scalar>(o, scores<Recipe>(c, q), c.v);
   return o;
 }
 
@@ -154,7 +164,8 @@ void chunk_outputs(const Problem<ScalarOf<Recipe>>& p, Index length,
   for (Index c = 0; c < number_of_chunks(p.time(), length); ++c) {
     const Index begin = c * length, count = std::min(length, p.time() - begin);
     o.middleRows(begin, count) =
-        p.scale * unscaled_output(Chunk<Recipe>(p, begin, count), h[static_cast<std::size_t>(c)]);
+        output_scale<Recipe>(p) *
+        unscaled_output(Chunk<Recipe>(p, begin, count), h[static_cast<std::size_t>(c)]);
   }
 }
 

@@ -48,12 +48,10 @@ template <class Recipe>
 struct BackwardChunk : Chunk<Recipe> {
   using Scalar = ScalarOf<Recipe>;
   Matrix<Scalar> d_o;
-  Scalar scale;
 
   BackwardChunk(const BackwardProblem<Scalar>& p, Index begin, Index count)
       : Chunk<Recipe>(p, begin, count),
-        d_o(p.d_o.middleRows(begin, count).unaryExpr(&Recipe::operand)),
-        scale(p.scale) {}
+        d_o(p.d_o.middleRows(begin, count).unaryExpr(&Recipe::operand)) {}
 };
 
 // ---- phases
@@ -177,8 +175,8 @@ void gate_gradient(const Vector<Scalar>& raw, Scalar rest, const Vector<Scalar>&
   Scalar sum(0);
   for (Index i = raw.size() - 1; i >= 0; --i) {
     sum += raw[i];
-    const bool forgets = !(log_decay[begin + i] > log_decay_floor<Scalar>());
-    dg[begin + i] = forgets ? Scalar(0) : sum + rest;
+    const Scalar factor = decay(LogDecay<Scalar>{log_decay[begin + i]}).factor;
+    dg[begin + i] = factor == Scalar(0) ? Scalar(0) : sum + rest;
   }
 }
 

@@ -59,7 +59,7 @@ Result<ScalarOf<Recipe>> fused(const Problem<ScalarOf<Recipe>>& p, const FusedTi
       r.ht.block(key, value, keys, values) = state;
     }
   }
-  r.o *= p.scale;
+  r.o *= output_scale<Recipe>(p);
   return r;
 }
 

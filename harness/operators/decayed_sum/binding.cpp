@@ -219,8 +219,8 @@ class DecayedSumBase : public Operator {
           sum += std::max(x.log_decay.load(Batch{sequence}, Time{t}, Head{head}),
                           log_decay_floor<double>());
         const double mean = n.time > 0 ? sum / static_cast<double>(n.time) : 0;
-        result.push_back(
-            {static_cast<Index>(result.size()), sequence, sequence, head, 0, n.time, false, mean});
+        result.push_back({static_cast<Index>(result.size()), sequence, sequence, head, head, 0,
+                          n.time, false, mean});
       }
     return result;
   }

@@ -1,4 +1,4 @@
-// The paths of simple_gla as functions of one problem, chosen by name.
+// The paths of simple_gla, forward and backward, as functions of one problem, chosen by name.
 //
 // Instantiated once per recipe, each in a source file of its own (exact.cpp, single.cpp, ...), so
 // that recipes compile in parallel and in bounded memory.
@@ -6,13 +6,16 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 
 #include "reference/simple_gla/fused.hpp"
+#include "reference/simple_gla/fused_backward.hpp"
 #include "reference/simple_gla/parallel.hpp"
 #include "reference/simple_gla/recurrent.hpp"
 #include "reference/simple_gla/segmented.hpp"
+#include "reference/simple_gla/segmented_backward.hpp"
 
-namespace groundstate::harness::simple_gla_paths {
+namespace groundstate::harness::simple_gla_binding {
 
 using namespace groundstate::simple_gla;
 
@@ -22,10 +25,16 @@ struct Variant {
   Index chunk, num_steps, segments, key_tile, value_tile, tokens;
   GateSum gate_sum;
 };
+struct BackwardVariant {
+  std::string path;
+  BackwardForm form;
+  Index segments;
+  GateSum gate_sum;
+};
 
 template <class Recipe>
-Result<ScalarOf<Recipe>> compute(const Variant& v, const Problem<ScalarOf<Recipe>>& p,
-                                 bool packed) {
+Result<ScalarOf<Recipe>> compute(const Variant& v, Problem<ScalarOf<Recipe>> p, bool packed) {
+  p.gate_sum = v.gate_sum;
   if (v.path == "recurrent") return recurrent<Recipe>(p);
   if (v.path == "step") return stepwise<Recipe>(p, v.tokens);
   if (v.path == "scan") return pairwise<Recipe>(p);
@@ -39,27 +48,60 @@ Result<ScalarOf<Recipe>> compute(const Variant& v, const Problem<ScalarOf<Recipe
   throw std::logic_error("simple_gla has no path " + v.path);
 }
 
+template <class Recipe>
+Gradients<ScalarOf<Recipe>> compute(const BackwardVariant& v, BackwardProblem<ScalarOf<Recipe>> p,
+                                    bool /*packed*/) {
+  p.gate_sum = v.gate_sum;
+  if (v.path == "recurrent") return backward<Recipe>(p);
+  if (v.path == "chunked") return chunked_backward<Recipe>(p, v.form);
+  if (v.path == "fused") return fused_backward<Recipe>(p, v.form);
+  if (v.path == "segmented") return segmented_backward<Recipe>(p, v.segments, v.form);
+  throw std::logic_error("simple_gla.backward has no path " + v.path);
+}
+
+template <class Scalar>
+Result<double> widened(const Result<Scalar>& r) {
+  return {r.o.template cast<double>(), r.ht.template cast<double>()};
+}
+template <class Scalar>
+Gradients<double> widened(const Gradients<Scalar>& r) {
+  return {r.dq.template cast<double>(),    r.dk.template cast<double>(),
+          r.dv.template cast<double>(),    r.dg.template cast<double>(),
+          static_cast<double>(r.dg_gamma), r.dh0.template cast<double>()};
+}
+
 // The two uses of a path: on whole tensors, and on one place with its results widened to double.
+template <class Path, class In, class Out, class Outcome>
+struct Uses {
+  void (*run)(const Path&, const In&, const Options&, const Out&);
+  Outcome (*emulate)(const Path&, const In&, const Options&, const Place&);
+};
 struct PathRunner {
-  void (*run)(const Variant&, const HostInputs&, const Options&, const HostOutputs&);
-  Result<double> (*emulate)(const Variant&, const HostInputs&, const Options&, const Place&);
+  Uses<Variant, HostInputs, HostOutputs, Result<double>> forward;
+  Uses<BackwardVariant, HostBackwardInputs, HostBackwardOutputs, Gradients<double>> backward;
 };
 
-template <class Recipe>
-PathRunner make_runner() {
+template <class Recipe, class Path, class In, class Out, class Outcome>
+constexpr Uses<Path, In, Out, Outcome> uses(Uses<Path, In, Out, Outcome> /*type*/ = {}) {
   using Scalar = ScalarOf<Recipe>;
-  return {[](const Variant& v, const HostInputs& x, const Options& options, const HostOutputs& y) {
-            for_each_problem<Scalar>(x, options, y, [&](Problem<Scalar> p) {
-              p.gate_sum = v.gate_sum;
+  return {[](const Path& v, const In& x, const Options& options, const Out& y) {
+            for_each_problem<Scalar>(x, options, y, [&](const auto& p) {
               return compute<Recipe>(v, p, static_cast<bool>(x.offsets));
             });
           },
-          [](const Variant& v, const HostInputs& x, const Options& options, const Place& at) {
-            Problem<Scalar> p = gather<Scalar>(x, options, at);
-            p.gate_sum = v.gate_sum;
-            const Result<Scalar> r = compute<Recipe>(v, p, static_cast<bool>(x.offsets));
-            return Result<double>{r.o.template cast<double>(), r.ht.template cast<double>()};
+          [](const Path& v, const In& x, const Options& options, const Place& at) -> Outcome {
+            return widened(
+                compute<Recipe>(v, gather<Scalar>(x, options, at), static_cast<bool>(x.offsets)));
           }};
+}
+
+// A profile rounds differently in its two directions.
+template <class Forward, class Backward = Forward>
+PathRunner make_runner() {
+  PathRunner runner{};
+  runner.forward = uses<Forward>(runner.forward);
+  runner.backward = uses<Backward>(runner.backward);
+  return runner;
 }
 
 PathRunner exact();
@@ -69,5 +111,17 @@ PathRunner tensorcore_bf16();
 PathRunner tensorcore_fp16();
 PathRunner tensorcore_bf16_state();
 PathRunner single_bf16_state();
+PathRunner fla_chunk_bf16();
+PathRunner fla_chunk_fp16();
+PathRunner fla_fused_chunk_bf16();
+PathRunner fla_fused_chunk_fp16();
+PathRunner tpu_fused_bf16();
 
-}  // namespace groundstate::harness::simple_gla_paths
+// By the recipe's name in a path variant; empty is exact. Throws std::logic_error for an unknown
+// one.
+PathRunner runner(std::string_view recipe);
+// Another library's (reference/simple_gla/profiles.hpp), and how it sums its gates.
+bool is_profile(std::string_view recipe);
+GateSum recipe_gate_sum(std::string_view recipe);
+
+}  // namespace groundstate::harness::simple_gla_binding

@@ -1,7 +1,7 @@
 #include "harness/operators/simple_gla/paths.hpp"
 
-namespace groundstate::harness::simple_gla_paths {
+namespace groundstate::harness::simple_gla_binding {
 
 PathRunner single() { return make_runner<Single>(); }
 
-}  // namespace groundstate::harness::simple_gla_paths
+}  // namespace groundstate::harness::simple_gla_binding

@@ -1,7 +1,7 @@
 #include "harness/operators/simple_gla/paths.hpp"
 
-namespace groundstate::harness::simple_gla_paths {
+namespace groundstate::harness::simple_gla_binding {
 
 PathRunner single_bf16_state() { return make_runner<SingleBf16State>(); }
 
-}  // namespace groundstate::harness::simple_gla_paths
+}  // namespace groundstate::harness::simple_gla_binding

@@ -1,0 +1,283 @@
+// simple_gla.backward in the harness: its paths, its oracle, and the form term of its gate
+// gradients.
+#include <cmath>
+
+#include "harness/operators/registry.hpp"
+#include "harness/operators/simple_gla/binding.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+using namespace simple_gla_binding;
+
+std::vector<Key> make_path_keys() {
+  return {
+      chunk_key(),
+      segments_key(),
+      gate_sum_key(),
+      {"dh_dtype", "accumulator", Key::Word{{"accumulator", "operand"}},
+       "storage of the state gradients between the passes: as computed, or as an operand"},
+      {"dg_form", "chunk", Key::Word{{"chunk", "global"}},
+       "sums of dg: to the end of the chunk, or to the end of the sequence (noisy)"},
+  };
+}
+
+std::vector<Path> make_paths() {
+  return {
+      {"recurrent",
+       {},
+       {"exact", "single", "single-bf16-state"},
+       "last token first, states recomputed; with exact, the oracle"},
+      {"chunked",
+       {"chunk", "gate_sum", "dh_dtype", "dg_form"},
+       with_profiles({"fla-chunk-bf16", "fla-chunk-fp16"}),
+       "two passes: dv and state gradients, then dq, dk and dg"},
+      {"fused",
+       {"chunk", "gate_sum", "dg_form"},
+       with_profiles({"fla-fused-chunk-bf16", "fla-fused-chunk-fp16", "tpu-fused-bf16"}),
+       "one pass, last chunk first, state gradient on chip"},
+      {"segmented",
+       {"segments", "chunk", "gate_sum", "dh_dtype"},
+       matrix_recipes(),
+       "segments of time in parallel, from their boundary states and gradients"},
+  };
+}
+
+// Rows of `x` in the order of processing.
+Matrix<double> in_processing_order(const Matrix<double>& x, bool reverse) {
+  return reverse ? Matrix<double>(x.colwise().reverse()) : x;
+}
+
+// exp(G_L) ||S * dS|| of every chunk: the size of the terms of <S, dS>.
+std::vector<double> state_products(const gla::BackwardProblem<double>& p, Index chunk) {
+  const Index chunks = gla::number_of_chunks(p.time(), chunk);
+  Matrix<double> final_state = p.h0, gradient = p.dht;
+  const auto states = gla::chunk_states<Exact>(p, chunk, final_state);
+  std::vector<double> result(static_cast<std::size_t>(chunks));
+  for (Index c = chunks - 1; c >= 0; --c) {
+    const auto place = static_cast<std::size_t>(c);
+    const gla::BackwardChunk<Exact> own(p, c * chunk, std::min(chunk, p.time() - c * chunk));
+    result[place] = own.decay.until(own.count() - 1) * states[place].cwiseProduct(gradient).norm();
+    gla::update_state_gradient<Exact>(own, gradient);
+  }
+  return result;
+}
+
+class SimpleGlaBackward final
+    : public SimpleGlaBase<gla::HostBackwardInputs, gla::HostBackwardOutputs> {
+ public:
+  SimpleGlaBackward() : SimpleGlaBase(make_path_keys(), make_paths()) {}
+
+  std::string formula() const override {
+    return "dS := dht;  for t = T-1 .. 0: dS := dS + scale q_t do_t^T, dq_t = scale S_t do_t, "
+           "dk_t = dS v_t, dv_t = dS^T k_t, dg_t = exp(d_t) <dS, S_{t-1}>, dS := exp(d_t) dS;  "
+           "dh0 = dS, dg_gamma = sum of dg_t";
+  }
+
+  std::vector<EqualVariants> equal_variants() const override {
+    return {
+        {"one pass, two passes", "chunked", "fused", "the same operations in another order"},
+        {"global form", "chunked[dg_form=global]", "fused[dg_form=global]",
+         "the same operations in another order"},
+        {"dh as operand",
+         "chunked",
+         "chunked[dh_dtype=operand]",
+         "state gradients enter every product rounded; only <S, dS> in dg sees the storage",
+         {"dq", "dk", "dv", "dh0"}},
+        {"one segment", "chunked", "segmented[segments=1]", "one segment is the whole sequence"},
+    };
+  }
+
+  std::vector<std::string> default_variants(const Case& c) const override {
+    std::vector<std::string> result{
+        "recurrent", "chunked",   "chunked[chunk=16,dh_dtype=operand]", "chunked[dg_form=global]",
+        "fused",     "segmented",
+    };
+    const std::string& type = c.get("dtype");
+    if (type != "fp64")
+      result.insert(result.end(),
+                    {"recurrent:single", "chunked:single", "chunked[chunk=128]:single"});
+    if (type == "fp32") result.push_back("chunked:tf32");
+    if (type == "bf16" || type == "fp16")
+      for (const char* const path : {"chunked", "chunked[dh_dtype=operand]", "fused"})
+        result.push_back(fmt::format("{}:tensorcore-{}", path, type));
+    return result;
+  }
+
+  Cost cost(const Case& c) const override {
+    const Dimensions n = dimensions(c);
+    return {27.0 * double(n.batch) * double(n.time) * double(n.value_heads) * double(n.key) *
+                double(n.value),
+            total_bytes(inputs(c)) + total_bytes(outputs(c))};
+  }
+
+  double path_flops(const Case& c, const PathVariant& variant) const override {
+    if (variant.path == "recurrent") return cost(c).flops;
+    const Dimensions n = dimensions(c);
+    const auto keys = static_cast<double>(n.key), values = static_cast<double>(n.value),
+               chunk = static_cast<double>(variant.integer("chunk", path_keys()));
+    // An exponential is some 20 flop.
+    return static_cast<double>(n.batch) * static_cast<double>(n.value_heads) *
+           static_cast<double>(n.time) *
+           (2 * chunk * (3 * keys + 2 * values) + 10 * keys * values + 20 * chunk);
+  }
+
+  std::optional<std::string> unsupported(const Case&, const PathVariant&) const override {
+    return std::nullopt;
+  }
+
+  std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                  Tensors& outputs) const override {
+    runner(variant.recipe)
+        .backward.run(resolve(variant), bind_inputs(inputs), options(c), bind_outputs(outputs));
+    return "";
+  }
+
+  PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
+                     const Perturbation& how) const override {
+    gla::BackwardProblem<double> p = problem(c, inputs, pair);
+    perturb(how, p);
+    if (how.field != Field::carry) return pair_outputs(c, gla::backward<Exact>(p), pair);
+    Perturbation of_gradient = how;  // S and dS are disturbed independently
+    of_gradient.seed ^= fnv1a_64("dS");
+    return pair_outputs(c, gla::backward<CarryNoise>(p, CarryNoise(how), CarryNoise(of_gradient)),
+                        pair);
+  }
+
+  PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                      const Pair& pair) const override {
+    const gla::HostBackwardInputs x = bind_inputs(inputs);
+    return pair_outputs(
+        c,
+        runner(variant.recipe).backward.emulate(resolve(variant), x, options(c), place(c, x, pair)),
+        pair);
+  }
+
+  // dq is made of do; everything else of do and dht, and dg_gamma has no terms without tokens.
+  bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
+    if (tensor == "dg_gamma" && pair.length == 0) return true;
+    const bool no_output_gradient = c.get("do") == "zero" || pair.length == 0;
+    return no_output_gradient && (tensor == "dq" || c.get("dht") == "none");
+  }
+
+  // A token that forgets everything passes no gradient to its gate.
+  bool zero_row(const Case&, const Tensors& inputs, std::string_view tensor, const Pair& pair,
+                Index row) const override {
+    if (tensor != "dg") return false;
+    const Tensor *const g = find(inputs, "g"), *const gamma = find(inputs, "g_gamma");
+    double log_decay = 0;
+    if (g != nullptr)
+      log_decay += g->const_view<Batch, Time, ValueHead>().load(
+          Batch{pair.batch}, Time{pair.begin + row}, ValueHead{pair.value_head});
+    if (gamma != nullptr)
+      log_decay += gamma->const_view<ValueHead>().load(ValueHead{pair.value_head});
+    return decay(LogDecay<double>{log_decay}).factor == 0;
+  }
+
+  Family family(std::string_view tensor) const override {
+    return tensor == "dg" || tensor == "dg_gamma" ? Family::gate_gradient : Family::diagonal;
+  }
+
+  // In a chunk of n tokens, u the internal units of dq and dk (chunked_backward.hpp has the terms):
+  //   a_i^2 = sum_k (q_ik u_dq,ik)^2 + (k_ik u_dk,ik)^2           of raw_i
+  //   b^2   = sum_jk (k_jk u_dk,jk)^2 + (u_bracket exp(G_L) ||S * dS||)^2      of the bracket
+  //   F_t^2 = sum_{i>=t} a_i^2 + b^2 for dg,  sum of (i + 1)^2 a_i^2 + n^2 b^2 over the chunks for
+  // dg_gamma, their sum. A recurrent path has no such term, the global form has one chunk.
+  PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
+                         const Tensors& inputs, const Pair& pair,
+                         const PairOutputs& units) const override {
+    PairOutputs result(units.size());
+    if (form.path == "recurrent" || c.get("gate_inputs") == "none") return result;
+    const gla::BackwardProblem<double> p = problem(c, inputs, pair);
+    const std::vector<std::string> names = output_names(c);
+    const auto of = [&](std::string_view name) {
+      return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
+    };
+    const bool global = form.get("dg_form", path_keys()) == "global";
+    const Index chunk = global ? std::max<Index>(p.time(), 1) : form.integer("chunk", path_keys());
+    const double bracket_unit = form.get("dh_dtype", path_keys()) == "operand"
+                                    ? std::max(recipe.carry, recipe.operand)
+                                    : recipe.carry;
+    const auto squares = [&](const Matrix<double>& x, std::string_view name) {
+      return Vector<double>(x.cwiseProduct(in_processing_order(units[of(name)], pair.reverse))
+                                .rowwise()
+                                .squaredNorm());
+    };
+    const Vector<double> query = squares(p.q, "dq"), key = squares(p.k, "dk");
+    const std::vector<double> products = state_products(p, chunk);
+    Matrix<double> terms(p.time(), 1);
+    double total = 0;
+    for (Index begin = 0; begin < p.time(); begin += chunk) {
+      const Index count = std::min(chunk, p.time() - begin);
+      const double bracket =
+          key.segment(begin, count).sum() +
+          std::pow(bracket_unit * products[static_cast<std::size_t>(begin / chunk)], 2);
+      double rest = 0;
+      for (Index i = count - 1; i >= 0; --i) {
+        const double own = query[begin + i] + key[begin + i];
+        rest += own;
+        terms(begin + i, 0) = std::sqrt(rest + bracket);
+        total += std::pow(static_cast<double>(i + 1), 2) * own;
+      }
+      total += std::pow(static_cast<double>(count), 2) * bracket;
+    }
+    if (given(c, "dg")) result[of("dg")] = in_processing_order(terms, pair.reverse);
+    if (given(c, "dg_gamma"))
+      result[of("dg_gamma")] = Matrix<double>::Constant(1, 1, std::sqrt(total));
+    return result;
+  }
+
+  std::vector<CarriedState> carried_states() const override { return {}; }
+  Index resume_interval(const PathVariant&) const override { return 0; }
+
+ private:
+  static gla::BackwardProblem<double> problem(const Case& c, const Tensors& inputs,
+                                              const Pair& pair) {
+    const gla::HostBackwardInputs x = bind_inputs(inputs);
+    return gla::gather<double>(x, options(c), place(c, x, pair));
+  }
+
+  static std::vector<std::string> output_names(const Case& c) {
+    std::vector<std::string> names;
+    gla::HostBackwardOutputs none;
+    gla::output_tensors(none, [&](std::string_view name, auto&&...) {
+      if (given(c, name)) names.emplace_back(name);
+    });
+    return names;
+  }
+
+  static PairOutputs pair_outputs(const Case& c, const gla::Gradients<double>& r,
+                                  const Pair& pair) {
+    PairOutputs result;
+    for (const std::string& name : output_names(c)) {
+      if (name == "dq") result.push_back(in_token_order(r.dq, pair));
+      if (name == "dk") result.push_back(in_token_order(r.dk, pair));
+      if (name == "dv") result.push_back(in_token_order(r.dv, pair));
+      if (name == "dg") result.push_back(in_token_order(r.dg, pair));
+      if (name == "dg_gamma") result.push_back(Matrix<double>::Constant(1, 1, r.dg_gamma));
+      if (name == "dh0") result.push_back(r.dh0);
+    }
+    return result;
+  }
+
+  BackwardVariant resolve(const PathVariant& variant) const {
+    const auto is = [&](std::string_view key, std::string_view value) {
+      return variant.get(key, path_keys()) == value;
+    };
+    return {
+        variant.path,
+        {variant.integer("chunk", path_keys()),
+         is("dh_dtype", "operand") ? gla::StateStorage::operand : gla::StateStorage::accumulator,
+         is("dg_form", "global") ? gla::GateGradient::global : gla::GateGradient::chunk},
+        variant.integer("segments", path_keys()),
+        gate_sum_of(variant)};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_simple_gla_backward() {
+  return std::make_unique<SimpleGlaBackward>();
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,184 @@
+// simple_gla, forward, in the harness: its paths and its oracle.
+#include <cmath>
+
+#include "harness/operators/registry.hpp"
+#include "harness/operators/simple_gla/binding.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+using namespace simple_gla_binding;
+
+constexpr Index longest_quadratic = 16384;
+
+std::vector<Key> make_path_keys() {
+  return {
+      chunk_key(),
+      {"num_steps", "4", Key::Integer{1, 1024}, "chunks of one outer step"},
+      segments_key(),
+      {"key_tile", "0", Key::Integer{0, 65536}, "key columns of a tile, 0 for all"},
+      {"value_tile", "0", Key::Integer{0, 65536}, "value columns of a tile, 0 for all"},
+      {"tokens", "1", Key::Integer{1, 65536}, "tokens of one call"},
+      gate_sum_key(),
+  };
+}
+
+const std::vector<std::string> scalar_recipes{"exact", "single"};
+const std::vector<std::string> recurrent_recipes{"exact", "single", "single-bf16-state"};
+
+std::vector<Path> make_paths() {
+  return {
+      {"recurrent", {}, recurrent_recipes, "token by token; with exact, the oracle"},
+      {"step", {"tokens"}, recurrent_recipes, "calls of a few tokens on a carried state (decode)"},
+      {"scan", {}, scalar_recipes, "associative scan, pairwise tree"},
+      {"hillis_steele", {}, scalar_recipes, "associative scan, log2 T sweeps"},
+      {"chunk_scan", {"chunk", "gate_sum"}, matrix_recipes(), "associative scan over chunks"},
+      {"chunked",
+       {"chunk", "gate_sum"},
+       with_profiles({"fla-chunk-bf16", "fla-chunk-fp16"}),
+       "states pass, then output pass"},
+      {"fused",
+       {"chunk", "num_steps", "key_tile", "value_tile", "gate_sum"},
+       with_profiles({"fla-fused-chunk-bf16", "fla-fused-chunk-fp16", "tpu-fused-bf16"}),
+       "one pass, state on chip, tiles of keys and values"},
+      {"segmented",
+       {"segments", "chunk", "gate_sum"},
+       matrix_recipes(),
+       "segments of time in parallel"},
+      {"parallel", {}, scalar_recipes, "quadratic form"},
+  };
+}
+
+class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> {
+ public:
+  SimpleGla() : SimpleGlaBase(make_path_keys(), make_paths()) {}
+
+  std::string formula() const override {
+    return "S_t = exp(g_t + g_gamma) S_{t-1} + k_t v_t^T;  o_t = scale * S_t^T q_t;  ht = S after "
+           "the last token";
+  }
+
+  std::vector<EqualVariants> equal_variants() const override {
+    return {
+        {"num_steps", "fused[num_steps=1]", "fused[num_steps=2]",
+         "steps change no operation and no order"},
+        {"num_steps", "fused[num_steps=1]", "fused[num_steps=3]", "with the halving fallback"},
+        {"num_steps", "fused[num_steps=1]", "fused[num_steps=8]",
+         "steps change no operation and no order"},
+        {"num_steps, tiled", "fused[num_steps=1,key_tile=32,value_tile=16]",
+         "fused[num_steps=4,key_tile=32,value_tile=16]", "the same with tiles"},
+        {"value_tile", "fused", "fused[value_tile=24]", "value columns are independent"},
+        {"value_tile, key_tile", "fused[key_tile=32]", "fused[key_tile=32,value_tile=8]",
+         "value columns are independent"},
+        {"one pass, two passes", "chunked", "fused", "one key tile: the same operations"},
+        {"one segment", "chunked", "segmented[segments=1]", "one segment is the whole sequence"},
+        {"step", "recurrent", "step", "a step is one turn of the recurrence"},
+        {"several tokens", "recurrent", "step[tokens=5]", "m tokens at once or one by one"},
+    };
+  }
+
+  std::vector<std::string> default_variants(const Case& c) const override {
+    std::vector<std::string> result{
+        "recurrent",         "step[tokens=4]", "scan",
+        "hillis_steele",     "chunk_scan",     "chunked",
+        "chunked[chunk=16]", "fused",          "fused[key_tile=32,value_tile=32]",
+        "segmented",         "parallel"};
+    const std::string& type = c.get("dtype");
+    if (type != "fp64")
+      result.insert(result.end(),
+                    {"recurrent:single", "chunked:single", "chunked[chunk=128]:single"});
+    if (type == "fp32") result.push_back("chunked:tf32");
+    if (type == "bf16" || type == "fp16")
+      for (const char* const path : {"chunked", "fused"})
+        result.push_back(fmt::format("{}:tensorcore-{}", path, type));
+    return result;
+  }
+
+  Cost cost(const Case& c) const override {
+    const Dimensions n = dimensions(c);
+    return {5.0 * double(n.batch) * double(n.time) * double(n.value_heads) * double(n.key) *
+                double(n.value),
+            total_bytes(inputs(c)) + total_bytes(outputs(c))};
+  }
+
+  double path_flops(const Case& c, const PathVariant& variant) const override {
+    const Dimensions n = dimensions(c);
+    const auto time = static_cast<double>(n.time), keys = static_cast<double>(n.key),
+               values = static_cast<double>(n.value);
+    const double heads = static_cast<double>(n.batch) * static_cast<double>(n.value_heads);
+    // An exponential is some 20 flop.
+    if (variant.path == "parallel") return heads * time * time / 2 * (2 * (keys + values) + 20);
+    if (variant.path == "scan") return cost(c).flops * 2;
+    if (variant.path == "hillis_steele") return cost(c).flops * std::log2(time + 2);
+    const auto chunk = static_cast<double>(variant.integer("chunk", path_keys()));
+    if (variant.path == "recurrent" || variant.path == "step") return cost(c).flops;
+    return heads * time * (2 * chunk * (keys + values) + 4 * keys * values + 20 * chunk);
+  }
+
+  std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
+    if (variant.path == "parallel" && dimensions(c).time > longest_quadratic)
+      return fmt::format("quadratic in T, and T is above {}", longest_quadratic);
+    return std::nullopt;
+  }
+
+  std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                  Tensors& outputs) const override {
+    const gla::HostInputs x = bind_inputs(inputs);
+    const Variant v = resolve(variant);
+    runner(variant.recipe).forward.run(v, x, options(c), bind_outputs(outputs));
+    const Index chunks = gla::number_of_chunks(gla::shape(x).time, v.chunk);
+    if (v.path != "fused" || x.offsets) return "";
+    const Index effective = gla::effective_num_steps(chunks, v.num_steps);
+    return effective == v.num_steps
+               ? ""
+               : fmt::format("num_steps {} -> {} ({} chunks)", v.num_steps, effective, chunks);
+  }
+
+  PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
+                     const Perturbation& how) const override {
+    const gla::HostInputs x = bind_inputs(inputs);
+    gla::Problem<double> p = gla::gather<double>(x, options(c), place(c, x, pair));
+    perturb(how, p);
+    return pair_outputs(how.field == Field::carry ? gla::recurrent<CarryNoise>(p, CarryNoise(how))
+                                                  : gla::recurrent<Exact>(p),
+                        pair);
+  }
+
+  PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                      const Pair& pair) const override {
+    const gla::HostInputs x = bind_inputs(inputs);
+    return pair_outputs(
+        runner(variant.recipe).forward.emulate(resolve(variant), x, options(c), place(c, x, pair)),
+        pair);
+  }
+
+  bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
+    return tensor == "ht" && pair.length == 0 &&
+           (c.get("state") == "none" || c.get("state") == "zero");
+  }
+
+  std::vector<CarriedState> carried_states() const override { return {{"h0", "ht"}}; }
+
+  Index resume_interval(const PathVariant& variant) const override {
+    if (variant.path == "recurrent" || variant.path == "step") return 1;
+    if (variant.path == "chunked" || variant.path == "fused") return resolve(variant).chunk;
+    return 0;  // the others associate differently when time is cut
+  }
+
+ private:
+  static PairOutputs pair_outputs(const gla::Result<double>& r, const Pair& pair) {
+    return {in_token_order(r.o, pair), r.ht};
+  }
+
+  Variant resolve(const PathVariant& variant) const {
+    const auto key = [&](std::string_view name) { return variant.integer(name, path_keys()); };
+    return {variant.path,    key("chunk"),      key("num_steps"), key("segments"),
+            key("key_tile"), key("value_tile"), key("tokens"),    gate_sum_of(variant)};
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Operator> make_simple_gla() { return std::make_unique<SimpleGla>(); }
+
+}  // namespace groundstate::harness
