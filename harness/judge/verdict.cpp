@@ -82,6 +82,17 @@ void TensorJudge::First::consider(const BadElement& candidate) {
   if (!element || order(candidate) < order(*element)) element = candidate;
 }
 
+// The difference of two fp32 numbers that are more than 2^12 times larger lies on a coarse grid,
+// whatever was rounded. F / u_operand is the size of the larger numbers; without it, for a pair
+// that is not sampled, nothing is known.
+bool TensorJudge::is_coarse_by_nature(const PairData& data, Index i, Index j) const {
+  if (info_.family != Family::gate_gradient) return false;
+  if (data.fields == nullptr) return true;
+  if (data.form == nullptr) return false;
+  const double terms = (*data.form)(i, j) / declaration_.recipe.operand;
+  return !(std::abs(data.oracle(i, j)) > 0x1p-11 * terms);
+}
+
 void TensorJudge::note(const BadElement& element) {
   worst_.add(element);
   for (First& first : first_) first.consider(element);
@@ -102,7 +113,8 @@ void TensorJudge::add(const PairData& data) {
   if (info_.type == ElementType::float32 && !info_.on_grid_by_nature)
     for (Index i = 0; i < oracle.rows(); ++i)
       for (Index j = 0; j < oracle.cols(); ++j)
-        if (!is_zero_by_definition(data, i, j)) grid_.add(data.got(i, j), oracle(i, j));
+        if (!is_zero_by_definition(data, i, j) && !is_coarse_by_nature(data, i, j))
+          grid_.add(data.got(i, j), oracle(i, j));
   if (sampled)
     add_sampled(data);
   else

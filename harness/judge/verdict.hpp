@@ -95,6 +95,7 @@ class TensorJudge {
     void consider(const BadElement& candidate);
   };
 
+  bool is_coarse_by_nature(const PairData& data, Index i, Index j) const;
   void add_sampled(const PairData& data);
   void add_unsampled(const PairData& data);
   void note(const BadElement& element);

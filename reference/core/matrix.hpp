@@ -133,22 +133,55 @@ void add_row_products(MatrixRef<Scalar> c, const ConstMatrixRef<Scalar>& a,
                      Index{1}, b_columns.data(), b_columns.outerStride(), a.cols());
 }
 
-// sum_ij A[i,j] B[i,j]: ascending row in each column, then ascending column.
+namespace detail {
+
+inline constexpr Index summed_columns = 16, summed_rows = 8;
+
+// out[j] = sum_i a[i,j] b[i,j] of up to 16 columns: chains of 8 rows, then halves.
+template <class Scalar>
+void column_sums(const Scalar* a, Index a_stride, const Scalar* b, Index b_stride, Index rows,
+                 Index columns, Scalar* out) {
+  using std::fma;
+  for (Index j = 0; j < columns; ++j) out[j] = Scalar(0);
+  if (rows <= summed_rows) {
+    for (Index i = 0; i < rows; ++i)
+      for (Index j = 0; j < columns; ++j)
+        out[j] = fma(a[i * a_stride + j], b[i * b_stride + j], out[j]);
+    return;
+  }
+  const Index half = (rows / 2 + summed_rows - 1) / summed_rows * summed_rows;
+  Scalar second[summed_columns];
+  column_sums(a, a_stride, b, b_stride, half, columns, out);
+  column_sums(a + half * a_stride, a_stride, b + half * b_stride, b_stride, rows - half, columns,
+              second);
+  for (Index j = 0; j < columns; ++j) out[j] += second[j];
+}
+
+template <class Scalar>
+Scalar pairwise_sum(const Scalar* x, Index count) {
+  if (count == 0) return Scalar(0);
+  if (count == 1) return x[0];
+  return pairwise_sum(x, count / 2) + pairwise_sum(x + count / 2, count - count / 2);
+}
+
+}  // namespace detail
+
+// sum_ij A[i,j] B[i,j], as a tree: a serial chain of K V terms would lose digits in fp32.
 template <class Scalar>
 Scalar inner_product(const ConstMatrixRef<Scalar>& a, const ConstMatrixRef<Scalar>& b) {
-  using std::fma;
   eigen_assert(a.rows() == b.rows() && a.cols() == b.cols());
-  const Index columns = a.cols();
-  Vector<Scalar> sums = Vector<Scalar>::Zero(columns);
-  Scalar* const sum = sums.data();
-  for (Index i = 0; i < a.rows(); ++i) {
-    const Scalar* const a_row = a.data() + i * a.outerStride();
-    const Scalar* const b_row = b.data() + i * b.outerStride();
-    for (Index j = 0; j < columns; ++j) sum[j] = fma(a_row[j], b_row[j], sum[j]);
-  }
-  Scalar total(0);
-  for (Index j = 0; j < sums.size(); ++j) total += sums[j];
-  return total;
+  constexpr Index block = detail::summed_columns;
+  const auto part = [&](Index column) {
+    Scalar sums[block];
+    const Index columns = std::min(block, a.cols() - column);
+    detail::column_sums(a.data() + column, a.outerStride(), b.data() + column, b.outerStride(),
+                        a.rows(), columns, sums);
+    return detail::pairwise_sum(sums, columns);
+  };
+  if (a.cols() <= block) return a.cols() > 0 ? part(0) : Scalar(0);
+  Vector<Scalar> parts((a.cols() + block - 1) / block);
+  for (Index p = 0; p < parts.size(); ++p) parts[p] = part(p * block);
+  return detail::pairwise_sum(parts.data(), parts.size());
 }
 
 }  // namespace groundstate

@@ -11,8 +11,8 @@
 // states, whose rows are values. All three are calls of `advance` (step.hpp) with its order of
 // operations, and no gradient is a difference of large sums.
 //
-// <dS_t, S_{t-1}> runs over strips of value columns: in a strip ascending key, then ascending
-// column, then ascending strip. The states that it needs are recomputed block by block from
+// <dS_t, S_{t-1}> runs over strips of value columns, each as a tree (inner_product), the strips in
+// ascending order. The states that it needs are recomputed block by block from
 // checkpoints: memory is O(T / 128 + 128) states of a strip.
 // Rounding points: carry, of S and of dS after each token. About 27 K V flop a token and head.
 #pragma once

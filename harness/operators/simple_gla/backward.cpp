@@ -48,11 +48,14 @@ Matrix<double> in_processing_order(const Matrix<double>& x, bool reverse) {
   return reverse ? Matrix<double>(x.colwise().reverse()) : x;
 }
 
-// exp(G_L) ||S * dS|| of every chunk: the size of the terms of <S, dS>.
-std::vector<double> state_products(const gla::BackwardProblem<double>& p, Index chunk) {
+// The size of the terms of the bracket's inner product: exp(G_L) ||S * dS|| of every chunk, or
+// ||ht * dht|| of the one "chunk" of the global form.
+std::vector<double> state_products(const gla::BackwardProblem<double>& p, Index chunk,
+                                   bool global) {
   const Index chunks = gla::number_of_chunks(p.time(), chunk);
   Matrix<double> final_state = p.h0, gradient = p.dht;
   const auto states = gla::chunk_states<Exact>(p, chunk, final_state);
+  if (global) return {final_state.cwiseProduct(gradient).norm()};
   std::vector<double> result(static_cast<std::size_t>(chunks));
   for (Index c = chunks - 1; c >= 0; --c) {
     const auto place = static_cast<std::size_t>(c);
@@ -182,7 +185,8 @@ class SimpleGlaBackward final
   //   a_i^2 = sum_k (q_ik u_dq,ik)^2 + (k_ik u_dk,ik)^2           of raw_i
   //   b^2   = sum_jk (k_jk u_dk,jk)^2 + (u_bracket exp(G_L) ||S * dS||)^2      of the bracket
   //   F_t^2 = sum_{i>=t} a_i^2 + b^2 for dg,  sum of (i + 1)^2 a_i^2 + n^2 b^2 over the chunks for
-  // dg_gamma, their sum. A recurrent path has no such term, the global form has one chunk.
+  // dg_gamma, their sum. A recurrent path has no such term; the global form has one chunk, whose
+  // bracket is <ht, dht>.
   PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
                          const Tensors& inputs, const Pair& pair,
                          const PairOutputs& units) const override {
@@ -195,7 +199,10 @@ class SimpleGlaBackward final
     };
     const bool global = form.get("dg_form", path_keys()) == "global";
     const Index chunk = global ? std::max<Index>(p.time(), 1) : form.integer("chunk", path_keys());
-    const double bracket_unit = form.get("dh_dtype", path_keys()) == "operand"
+    // Of the global form twice: ht brings roundings of its own, and every token gets the same
+    // error.
+    const double bracket_unit = global ? 2 * recipe.carry
+                                : form.get("dh_dtype", path_keys()) == "operand"
                                     ? std::max(recipe.carry, recipe.operand)
                                     : recipe.carry;
     const auto squares = [&](const Matrix<double>& x, std::string_view name) {
@@ -204,7 +211,7 @@ class SimpleGlaBackward final
                                 .squaredNorm());
     };
     const Vector<double> query = squares(p.q, "dq"), key = squares(p.k, "dk");
-    const std::vector<double> products = state_products(p, chunk);
+    const std::vector<double> products = state_products(p, chunk, global);
     Matrix<double> terms(p.time(), 1);
     double total = 0;
     for (Index begin = 0; begin < p.time(); begin += chunk) {
