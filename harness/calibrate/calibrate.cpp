@@ -1,7 +1,8 @@
 // groundstate_calibrate: measures what honest kernels reach, and prints the table of limits of
 // clause A.
 //
-//   groundstate_calibrate [seeds]     seeds per case, default 3; about twenty minutes on two cores
+//   groundstate_calibrate [seeds [operator]]     seeds per case, default 3; all operators, or the
+//                                                one of that name
 //
 // Every emulated recipe is run on a sweep of gate regimes, lengths and sizes and judged in its own
 // units; a triple is (median, 99.9 % point, maximum) of one output tensor of one case. The limit is
@@ -148,18 +149,27 @@ void calibrate(const Sweep& sweep, int seeds) {
 
 }  // namespace
 
-void calibrate_all(int seeds) {
-  for (const Sweep& sweep : sweeps) calibrate(sweep, seeds);
+bool calibrate(int seeds, std::string_view wanted) {
+  bool found = false;
+  for (const Sweep& sweep : sweeps) {
+    const std::string_view keys = sweep.operator_keys;
+    if (!wanted.empty() && keys.substr(0, keys.find(' ')) != wanted) continue;
+    calibrate(sweep, seeds);
+    found = true;
+  }
+  return found;
 }
 
 }  // namespace groundstate::harness
 
 int main(int argc, char** argv) {
   const int seeds = argc > 1 ? std::atoi(argv[1]) : 3;
-  if (argc > 2 || seeds < 1 || seeds > 1000) {
-    fmt::print(stderr, "usage: groundstate_calibrate [seeds]   seeds per case, 1 .. 1000\n");
+  if (argc > 3 || seeds < 1 || seeds > 1000 ||
+      !groundstate::harness::calibrate(seeds, argc > 2 ? argv[2] : "")) {
+    fmt::print(stderr,
+               "usage: groundstate_calibrate [seeds [operator]]   seeds per case, 1 .. 1000; "
+               "simple_gla or simple_gla.backward\n");
     return 2;
   }
-  groundstate::harness::calibrate_all(seeds);
   return 0;
 }
