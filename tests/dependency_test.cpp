@@ -45,7 +45,7 @@ const std::vector<Layer> layers = {
     {"harness/(generate|judge|fixture|clock)/.*", "harness/(case|SAME)/.*|reference/core/.*"},
     {"harness/operators/OP/.*", "(harness/(case|generate|judge|operators)|reference|gpu)/.*"},
     {"harness/operators/.*", "harness/(case|generate|judge|operators)/.*|reference/core/.*"},
-    {"harness/(run|calibrate|mutants)/.*",
+    {"harness/(run|calibrate|golden|mutants)/.*",
      "harness/(case|generate|judge|fixture|run|SAME)/.*|reference/core/.*|" + registry},
     {"harness/report/.*", "harness/(case|judge|run|report)/.*|reference/core/.*"},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},
