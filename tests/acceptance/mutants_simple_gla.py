@@ -10,7 +10,7 @@ import unittest
 import h5py
 import numpy as np
 import simple_gla
-from program import ProgramTest, load, options_of, store
+from program import MutantTest, load, options_of, store
 from simple_gla import bf16, exp
 
 
@@ -114,7 +114,7 @@ def neighbours_state(inputs, **options):
     return o, ht
 
 
-class Mutants(ProgramTest):
+class Mutants(MutantTest):
     def judged(self, case, solve, options=(), written=slice(None)):
         """What `compare` says of the outputs of solve(inputs, ...), whose tokens `written` get into the file."""
         path = self.generated(case)
@@ -128,22 +128,6 @@ class Mutants(ProgramTest):
         end, records = self.compared(path, *options)
         self.assertEqual(end.stderr, "")
         return end, records["user"]
-
-    def passes(self, case, solve, options=()):
-        end, record = self.judged(case, solve, options)
-        self.assertEqual((end.returncode, record["status"]), (0, "PASSED"), end.stdout)
-
-    def fails(self, case, solve, tensor, *words, options=(), written=slice(None)):
-        """FAILED with exit code 1, the finding on `tensor` has the words, and the text has the finding."""
-        end, record = self.judged(case, solve, options, written)
-        self.assertEqual((end.returncode, record["status"]), (1, "FAILED"), end.stdout)
-        verdict = record["tensors"][tensor]
-        self.assertEqual(verdict["status"], "FAILED", end.stdout)
-        for word in words:
-            self.assertRegex(verdict["finding"], word, case)
-        self.assertIn(verdict["finding"], end.stdout)
-        self.assertIn(record["reproducer"], end.stdout)
-        return record
 
     def each(self, start):
         """The cases of data/simple_gla.cases whose reason starts so, with an honest form for their dtype."""

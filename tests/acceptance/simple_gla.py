@@ -50,24 +50,33 @@ def chunked(q, k, v, gate, S, chunk=64, operand=bf16):
     return o, S
 
 
-def forward(q, k, v, g=None, g_gamma=None, h0=None, cu_seqlens=None, scale=None, reverse=False, form=recurrent):
-    """o and ht, computed in fp64 where q is fp64 and in fp32 otherwise."""
+def places(batch, time, cu_seqlens=None, reverse=False):
+    """Of each sequence its batch element and its tokens, in the order of processing."""
+    spans = [(b, 0, time) for b in range(batch)]
+    if cu_seqlens is not None:
+        spans = [(0, begin, end) for begin, end in zip(cu_seqlens, cu_seqlens[1:])]
+    return [(b, np.arange(begin, end)[::-1 if reverse else 1]) for b, begin, end in spans]
+
+
+def widened(q, k, v, g, g_gamma, h0, sequences):
+    """fp64 where q is fp64 and fp32 otherwise: q and k of each value head, v, the sum of the gates, h0 or zeros."""
     real = np.float64 if q.dtype == np.float64 else np.float32
     (B, T, H, K), (HV, V) = q.shape, v.shape[2:]
-    scale = real(K**-0.5 if scale is None else scale)
-    sequences = [(b, 0, T) for b in range(B)]
-    if cu_seqlens is not None:
-        sequences = [(0, begin, end) for begin, end in zip(cu_seqlens, cu_seqlens[1:])]
     gate = np.zeros((B, T, HV), real)
     gate = gate if g is None else gate + g.astype(real)
     gate = gate if g_gamma is None else gate + g_gamma.astype(real)
-    o = np.zeros((B, T, HV, V), real)
-    ht = np.zeros((len(sequences), HV, K, V), real)
-    for n, (b, begin, end) in enumerate(sequences):
-        def tokens(x, groups=1):
-            x = np.repeat(x[b, begin:end], groups, axis=1).astype(real)
-            return x[::-1] if reverse else x
-        S = np.zeros((HV, K, V), real) if h0 is None else h0[n].astype(real)
-        rows, ht[n] = form(tokens(q, HV // H), tokens(k, HV // H), tokens(v), tokens(gate), S)
-        o[b, begin:end] = scale * (rows[::-1] if reverse else rows)
+    state = np.zeros((len(sequences), HV, K, V), real) if h0 is None else h0.astype(real)
+    q, k = (np.repeat(x, HV // H, axis=2).astype(real) for x in (q, k))
+    return q, k, v.astype(real), gate, state
+
+
+def forward(q, k, v, g=None, g_gamma=None, h0=None, cu_seqlens=None, scale=None, reverse=False, form=recurrent):
+    """o and ht."""
+    scale = q.shape[3]**-0.5 if scale is None else scale
+    sequences = places(*q.shape[:2], cu_seqlens, reverse)
+    q, k, v, gate, state = widened(q, k, v, g, g_gamma, h0, sequences)
+    o, ht = np.zeros_like(v), np.empty_like(state)
+    for n, at in enumerate(sequences):
+        rows, ht[n] = form(q[at], k[at], v[at], gate[at], state[n])
+        o[at] = v.dtype.type(scale) * rows
     return o, ht
