@@ -1,5 +1,5 @@
-// The three contractions promise bits: one chain of fused multiply-adds per element, in ascending
-// order of the summed index, whatever is computed beside it, however it is cut, wherever it lies.
+// The contractions promise bits: one chain of fused multiply-adds per element, in ascending order
+// of the summed index, whatever is computed beside it, however it is cut, wherever it lies.
 #include "reference/core/matrix.hpp"
 
 #include <gtest/gtest.h>
@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string_view>
 #include <vector>
 
 #include "reference/core/philox.hpp"
+#include "reference/core/two_float.hpp"
 
 namespace groundstate {
 namespace {
@@ -193,6 +195,168 @@ TYPED_TEST(Contraction, DoesNotDependOnWhatIsComputedBesideIt) {
     ASSERT_TRUE(same_bits<T>(alone, together.block(row, column, rows, columns)))
         << row << " " << column;
   }
+}
+
+// ---- the causal contractions: sums that begin or end at the diagonal
+
+// C[i,j] += sum_{k<=i} A[i,k] B[k,j]
+struct CausalProduct {
+  template <class T>
+  static void add(MatrixRef<T> c, const ConstMatrixRef<T>& a, const ConstMatrixRef<T>& b) {
+    add_causal_product<T>(c, a, b);
+  }
+  static constexpr bool transposed = false;
+};
+// C[i,j] += sum_{k>=i} A[k,i] B[k,j]
+struct CausalOuterProducts {
+  template <class T>
+  static void add(MatrixRef<T> c, const ConstMatrixRef<T>& a, const ConstMatrixRef<T>& b) {
+    add_causal_outer_products<T>(c, a, b);
+  }
+  static constexpr bool transposed = true;
+};
+
+template <class Pair>
+class CausalContraction : public testing::Test {
+ public:
+  using T = typename Pair::scalar;
+  using C = typename Pair::contraction;
+  static Matrix<T> contracted(Matrix<T> c, const Matrix<T>& a, const Matrix<T>& b) {
+    C::template add<T>(c, a, b);
+    return c;
+  }
+  static Matrix<T> by_definition(Matrix<T> c, const Matrix<T>& a, const Matrix<T>& b) {
+    const Index n = c.rows();
+    for (Index i = 0; i < n; ++i)
+      for (Index j = 0; j < c.cols(); ++j)
+        for (Index k = C::transposed ? i : 0; k < (C::transposed ? n : i + 1); ++k)
+          c(i, j) = std::fma(C::transposed ? a(k, i) : a(i, k), b(k, j), c(i, j));
+    return c;
+  }
+};
+using CausalPairs =
+    testing::Types<Pair<CausalProduct, double>, Pair<CausalProduct, float>,
+                   Pair<CausalProduct, long double>, Pair<CausalOuterProducts, double>,
+                   Pair<CausalOuterProducts, float>, Pair<CausalOuterProducts, long double>>;
+TYPED_TEST_SUITE(CausalContraction, CausalPairs);
+
+TYPED_TEST(CausalContraction, IsOneChainOfFusedMultiplyAddsPerElement) {
+  using T = typename TypeParam::scalar;
+  const bool fast = sizeof(T) <= 8;
+  for (Index n = 0; n <= 40; n += fast || n < 10 ? 1 : 5)
+    for (const Index columns : {0, 1, 7, 16, 35}) {
+      const Matrix<T> c = random<T>(n, columns, "c"), a = random<T>(n, n, "a"),
+                      b = random<T>(n, columns, "b");
+      ASSERT_TRUE(same_bits<T>(this->contracted(c, a, b), this->by_definition(c, a, b)))
+          << n << " x " << columns;
+    }
+}
+
+TYPED_TEST(CausalContraction, NeverTouchesWhatLiesAboveTheDiagonal) {
+  using T = typename TypeParam::scalar;
+  const Index n = 23;
+  const Matrix<T> c = random<T>(n, 19, "c"), a = random<T>(n, n, "a"), b = random<T>(n, 19, "b");
+  const Matrix<T> expected = this->contracted(c, a, b);
+  for (const T bad : {std::numeric_limits<T>::infinity(), std::numeric_limits<T>::quiet_NaN()}) {
+    Matrix<T> bad_above = a;
+    for (Index i = 0; i < n; ++i) bad_above.row(i).tail(n - 1 - i).setConstant(bad);
+    EXPECT_TRUE(same_bits<T>(this->contracted(c, bad_above, b), expected));
+    for (Index term = 0; term < n; ++term) {
+      Matrix<T> bad_term = b;
+      bad_term.row(term).setConstant(bad);
+      const Matrix<T> result = this->contracted(c, a, bad_term);
+      for (Index i = 0; i < n; ++i)
+        if (TypeParam::contraction::transposed ? i <= term : i >= term)
+          EXPECT_FALSE(result.row(i).array().isFinite().any()) << i << " of " << term;
+        else
+          EXPECT_TRUE(same_bits<T>(result.row(i), expected.row(i))) << i << " of " << term;
+    }
+  }
+}
+
+TYPED_TEST(CausalContraction, DoesNotDependOnTilingOrAddress) {
+  using T = typename TypeParam::scalar;
+  const Index n = 23, columns = 45;
+  const Matrix<T> c = random<T>(n, columns, "c"), a = random<T>(n, n, "a"),
+                  b = random<T>(n, columns, "b");
+  const Matrix<T> expected = this->contracted(c, a, b);
+  for (const Index tile : {1, 3, 16, 33}) {
+    Matrix<T> tiled = c;
+    for (Index j = 0; j < columns; j += tile) {
+      const Index width = std::min(tile, columns - j);
+      TypeParam::contraction::template add<T>(tiled.middleCols(j, width), a,
+                                              b.middleCols(j, width));
+    }
+    EXPECT_TRUE(same_bits<T>(tiled, expected)) << tile;
+  }
+  for (Index shift = 0; shift < 17; ++shift)
+    for (const Index gap : {0, 1, 5}) {
+      Shifted<T> own(c, shift, gap), left(a, (shift * 3) % 17, gap),
+          right(b, (shift * 5) % 17, gap);
+      TypeParam::contraction::template add<T>(*own, *left, *right);
+      ASSERT_TRUE(same_bits<T>(*own, expected)) << "by " << shift << ", rows apart by " << gap;
+    }
+}
+
+// ---- the inner product
+
+template <class T>
+class InnerProduct : public testing::Test {};
+using Scalars = testing::Types<double, float, long double>;
+TYPED_TEST_SUITE(InnerProduct, Scalars);
+
+TYPED_TEST(InnerProduct, IsExactInIntegers) {
+  using T = TypeParam;
+  const auto integers = [](Index rows, Index columns, std::string_view name) -> Matrix<T> {
+    return random<T>(rows, columns, name).unaryExpr([](T x) { return std::floor(4 * x); });
+  };
+  for (const Index rows : {0, 1, 2, 7, 8, 9, 16, 17, 24, 37, 64, 70})
+    for (Index columns = 0; columns <= 70; ++columns) {
+      const Matrix<T> a = integers(rows, columns, "a"), b = integers(rows, columns, "b");
+      T total = 0;
+      for (Index i = 0; i < a.size(); ++i) total += a.data()[i] * b.data()[i];
+      ASSERT_EQ(inner_product<T>(a, b), total) << rows << " x " << columns;
+    }
+}
+
+// Terms of one sign, for which the errors of a serial chain would add up.
+TYPED_TEST(InnerProduct, ErrsByTheDepthOfItsTree) {
+  using T = TypeParam;
+  const T unit = std::numeric_limits<T>::epsilon() / 2;
+  for (const auto& [rows, columns] : {std::array{128, 128}, {1000, 7}, {7, 1000}, {300, 50}}) {
+    const Matrix<T> a = random<T>(rows, columns, "a").cwiseAbs(),
+                    b = random<T>(rows, columns, "b").cwiseAbs();
+    TwoFloat<long double> sum;
+    for (Index i = 0; i < a.size(); ++i)
+      sum += static_cast<long double>(a.data()[i]) * static_cast<long double>(b.data()[i]);
+    const long double total = sum.high;
+    // Chains of up to 8 rows, then halves of rows and of columns; one for the products above.
+    const auto levels = [](Index n) { return std::ceil(std::log2(static_cast<T>(n))); };
+    const T roundings = 8 + levels(rows) + levels(columns) + 1;
+    EXPECT_LE(std::abs(static_cast<long double>(inner_product<T>(a, b)) - total),
+              roundings * unit * total)
+        << rows << " x " << columns;
+  }
+}
+
+TYPED_TEST(InnerProduct, DoesNotDependOnTheAddress) {
+  using T = TypeParam;
+  const Matrix<T> a = random<T>(24, 37, "a"), b = random<T>(24, 37, "b");
+  const T expected = inner_product<T>(a, b);
+  for (Index shift = 0; shift < 17; ++shift)
+    for (const Index gap : {0, 1, 5}) {
+      Shifted<T> left(a, shift, gap), right(b, (shift * 3) % 17, 2 * gap);
+      ASSERT_EQ(inner_product<T>(*left, *right), expected)
+          << "moved by " << shift << ", rows apart by " << gap;
+    }
+}
+
+TYPED_TEST(InnerProduct, OfBlocksIsThatOfTheirCopies) {
+  using T = TypeParam;
+  const Matrix<T> a = random<T>(24, 37, "a"), b = random<T>(24, 37, "b");
+  const Matrix<T> left = a.block(3, 5, 17, 20), right = b.block(1, 2, 17, 20);
+  EXPECT_EQ(inner_product<T>(a.block(3, 5, 17, 20), b.block(1, 2, 17, 20)),
+            inner_product<T>(left, right));
 }
 
 // ---- the references to blocks
