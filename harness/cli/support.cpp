@@ -1,4 +1,5 @@
-// groundstate support: operator x path x recipe x device, with its holes, as a Markdown table.
+// groundstate support: operator x path x recipe x device, with its holes, as a Markdown table; the
+// rounding profiles of other libraries are listed in its last column.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,10 +15,12 @@ namespace {
 
 int support(bool json) {
   std::vector<std::string> recipes;
-  for (const RecipeUnits& recipe : recipe_table()) recipes.push_back(recipe.name);
+  for (const RecipeUnits& recipe : recipe_table())
+    if (!recipe.is_profile()) recipes.push_back(recipe.name);
   if (!json) {
-    fmt::print("| operator | path | device | {} |\n|---|---|---|", fmt::join(recipes, " | "));
-    for (std::size_t i = 0; i < recipes.size(); ++i) fmt::print("---|");
+    fmt::print("| operator | path | device | {} | profiles |\n|---|---|---|",
+               fmt::join(recipes, " | "));
+    for (std::size_t i = 0; i <= recipes.size(); ++i) fmt::print("---|");
     fmt::print("\n");
   }
   for (const auto& op : operators())
@@ -37,7 +40,10 @@ int support(bool json) {
                    std::find(path.recipes.begin(), path.recipes.end(), recipe) != path.recipes.end()
                        ? "yes"
                        : "-");
-      fmt::print("\n");
+      std::vector<std::string> profiles;
+      for (const std::string& recipe : path.recipes)
+        if (recipe_units(recipe).is_profile()) profiles.push_back(recipe);
+      fmt::print(" {} |\n", profiles.empty() ? "-" : fmt::format("{}", fmt::join(profiles, " ")));
     }
   return passed;
 }

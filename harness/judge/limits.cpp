@@ -45,7 +45,8 @@ Triple recipe_limits(std::string_view limit_row, Family family) {
   throw UsageError(fmt::format("the table of limits has no row '{}'", limit_row));
 }
 
-Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe_limit) {
+Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe_limit,
+                   double elements_per_error) {
   const double independent = std::max(1.0, static_cast<double>(elements) / elements_per_error);
   const double factor = std::max(case_limit_factor, honest_ratio(independent));
   const auto limit = [&](double Triple::*point) {

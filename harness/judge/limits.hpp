@@ -2,12 +2,13 @@
 // per recipe and family of operators, and the limits of clause B, which follow a case's emulation.
 //
 //   limit_B = min(limit_A, f max(floor / 2, triple(emulation)))
-//   f = max(2, honest_ratio(n / 16)) for n elements: 2 from about 1500 elements on
+//   f = max(2, honest_ratio(n / m)) for n elements, m = 16 (64 for gradients of gates): 2 from
+//   about 1500 (6000) elements on
 //
 // The factor 2 was measured at 1e4 elements and more. With fewer, two honest kernels' triples
 // differ more by chance (counting.hpp), and an emulation may be exact by luck; 16 elements are
 // taken for one independent error, since the elements of a row share the roundings of its gate and
-// its state.
+// its state. The gate gradients of a chunk are sums to its end and share most of their terms.
 //
 // Source of the numbers: limits.cpp, from `groundstate_calibrate` (data/honest_triples.md) and the
 // study of the scale, section 6.
@@ -31,8 +32,13 @@ Triple recipe_limits(std::string_view limit_row, Family family);
 // and where a state has forgotten all but its last tokens the emulation's maximum is a matter of
 // luck.
 inline constexpr Triple case_limit_floor{0.05, 0.3, 1.0};
-inline constexpr double case_limit_factor = 2, elements_per_error = 16;
+inline constexpr double case_limit_factor = 2;
 
-Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe_limit);
+constexpr double elements_per_error(Family family) {
+  return family == Family::gate_gradient ? 64 : 16;
+}
+
+Triple case_limits(const Triple& emulation, Index elements, const Triple& recipe_limit,
+                   double elements_per_error);
 
 }  // namespace groundstate::harness

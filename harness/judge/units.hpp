@@ -51,6 +51,8 @@ struct RecipeUnits {
   bool chunk_gate = true;
   bool underflow_floor = false;  // fp16 operands lose precision below 2^-14
   std::string limit_row;         // the row of limits.hpp; a profile of another library borrows one
+
+  bool is_profile() const { return limit_row != name; }
 };
 
 const std::vector<RecipeUnits>& recipe_table();

@@ -82,15 +82,13 @@ void TensorJudge::First::consider(const BadElement& candidate) {
   if (!element || order(candidate) < order(*element)) element = candidate;
 }
 
-// The difference of two fp32 numbers that are more than 2^12 times larger lies on a coarse grid,
-// whatever was rounded. F / u_operand is the size of the larger numbers; without it, for a pair
-// that is not sampled, nothing is known.
+// The difference of two fp32 numbers that are 2^12 times larger lies on a coarse grid, whatever was
+// rounded. The form term is at least 2^-24 of those numbers; without it, for a pair that is not
+// sampled, nothing is known.
 bool TensorJudge::is_coarse_by_nature(const PairData& data, Index i, Index j) const {
   if (info_.family != Family::gate_gradient) return false;
   if (data.fields == nullptr) return true;
-  if (data.form == nullptr) return false;
-  const double terms = (*data.form)(i, j) / declaration_.recipe.operand;
-  return !(std::abs(data.oracle(i, j)) > 0x1p-11 * terms);
+  return data.form != nullptr && !(std::abs(data.oracle(i, j)) > 0x1p13 * (*data.form)(i, j));
 }
 
 void TensorJudge::note(const BadElement& element) {
@@ -154,6 +152,7 @@ void TensorJudge::add_sampled(const PairData& data) {
       const double emulated = (*data.emulation)(i, j);
       const double baseline =
           zero ? zero_error(emulated) : scaled_error(emulated, r, unit, info_.type);
+      if (!kind_only && !std::isfinite(emulated)) ++failed_emulations_;
       if (std::isfinite(baseline)) {
         emulation_errors_.push(baseline);
         local.path(i, j) = error;
@@ -203,9 +202,13 @@ void TensorJudge::add_clauses(TensorVerdict& verdict) const {
     std::move(more.begin(), more.end(), std::back_inserter(clauses));
   };
   append(counted_clauses("A", errors_, limits_));
-  if (verdict.emulation)
+  if (failed_emulations_ > 0)
+    clauses.push_back(not_applicable(
+        "B", fmt::format("the emulation is not finite at {} elements", failed_emulations_)));
+  else if (verdict.emulation)
     append(counted_clauses("B", errors_,
-                           case_limits(*verdict.emulation, errors_.elements(), limits_)));
+                           case_limits(*verdict.emulation, errors_.elements(), limits_,
+                                       elements_per_error(info_.family))));
   else
     clauses.push_back(not_applicable("B", "no emulation of this path"));
   if (info_.type == ElementType::float32)

@@ -108,6 +108,7 @@ class TensorJudge {
   std::vector<JudgedPair> pairs_;
   ErrorList errors_, emulation_errors_;
   Index sampled_ = 0, emulated_ = 0, wrong_pattern_ = 0;
+  Index failed_emulations_ = 0;  // elements that only the emulation makes NaN or infinite
   GridTest grid_;
   BiasTest bias_;
   Locality locality_;

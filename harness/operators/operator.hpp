@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -132,12 +133,13 @@ class Operator {
   // The row of limits that an output is held to.
   virtual Family family(std::string_view /*tensor*/) const { return Family::diagonal; }
   // The error of outputs that a path of this form computes as differences of larger terms: the form
-  // term of judge/scaled_error.hpp, per output; empty where an output has none. `units` are those
-  // of the pair's outputs before they are stored.
-  virtual PairOutputs form_terms(const Case& /*c*/, const PathVariant& /*form*/,
+  // term of judge/scaled_error.hpp, per output; empty where an output has none. `units(recipe)`
+  // gives the units of the pair's outputs before they are stored.
+  using InternalUnits = std::function<PairOutputs(const RecipeUnits&)>;
+  virtual PairOutputs form_terms(const Case& c, const PathVariant& /*form*/,
                                  const RecipeUnits& /*recipe*/, const Tensors& /*inputs*/,
-                                 const Pair& /*pair*/, const PairOutputs& units) const {
-    return PairOutputs(units.size());
+                                 const Pair& /*pair*/, const InternalUnits& /*units*/) const {
+    return PairOutputs(outputs(c).size());
   }
 
   // A variant of ours keeps its cumulative gates so that nothing cancels, and is forgiven nothing

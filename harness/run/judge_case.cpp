@@ -173,13 +173,15 @@ void judge_contribution(const Contribution& own, const Pair& pair, const Tensor&
 // The form terms of a sampled pair for one candidate.
 PairOutputs forms(const Operator& op, const Case& c, const Tensors& inputs, const Pair& pair,
                   const PairScale& scale, const Candidate& candidate) {
-  const RecipeUnits& recipe = candidate.declaration.recipe;
-  PairOutputs units;
-  for (std::size_t output = 0; output < scale.oracle.size(); ++output)
-    units.push_back(
-        internal_units(recipe, scale.fields(output, candidate.carry_interval,
-                                            candidate.gate_interval, recipe.underflow_floor)));
-  return op.form_terms(c, candidate.form, recipe, inputs, pair, units);
+  const auto units = [&](const RecipeUnits& recipe) {
+    PairOutputs result;
+    for (std::size_t output = 0; output < scale.oracle.size(); ++output)
+      result.push_back(
+          internal_units(recipe, scale.fields(output, candidate.carry_interval,
+                                              candidate.gate_interval, recipe.underflow_floor)));
+    return result;
+  };
+  return op.form_terms(c, candidate.form, candidate.declaration.recipe, inputs, pair, units);
 }
 
 TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool packed) {

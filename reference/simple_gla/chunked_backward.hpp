@@ -138,7 +138,6 @@ template <class Recipe>
 ChunkGradients<ScalarOf<Recipe>> query_key_gradients(
     const BackwardChunk<Recipe>& c, const ConstMatrixRef<ScalarOf<Recipe>>& state,
     const ConstMatrixRef<ScalarOf<Recipe>>& state_gradient) {
-  using std::fma;
   using Scalar = ScalarOf<Recipe>;
   const Index last = c.count() - 1, keys = c.q.cols();
   ChunkGradients<Scalar> r{Matrix<Scalar>::Zero(c.count(), keys),
@@ -156,15 +155,11 @@ ChunkGradients<ScalarOf<Recipe>> query_key_gradients(
 
   add_row_products<Scalar>(r.dk, c.v, state_gradient.unaryExpr(&Recipe::state));
   for (Index j = 0; j <= last; ++j) r.dk.row(j) *= c.decay.between(j, last);
-  const auto dot = [keys](const auto& a, const auto& b) {
-    Scalar sum(0);
-    for (Index k = 0; k < keys; ++k) sum = fma(a[k], b[k], sum);
-    return sum;
-  };
-  for (Index j = 0; j <= last; ++j) r.bracket += dot(c.k.row(j), r.dk.row(j));
+  r.bracket += inner_product<Scalar>(c.k, r.dk);
   add_causal_outer_products<Scalar>(r.dk, dA, c.q);
   for (Index i = 0; i <= last; ++i)
-    r.raw[i] = dot(c.q.row(i), r.dq.row(i)) - dot(c.k.row(i), r.dk.row(i));
+    r.raw[i] = inner_product<Scalar>(c.q.row(i), r.dq.row(i)) -
+               inner_product<Scalar>(c.k.row(i), r.dk.row(i));
   return r;
 }
 

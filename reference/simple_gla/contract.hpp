@@ -161,7 +161,7 @@ void validate(const Inputs<space, E>& x) {
   require(x.key.extents() == x.query.extents(), "k must have the shape of q");
   require(x.value.template extent<Batch>() == n.batch && x.value.template extent<Time>() == n.time,
           "v must have the batch and time of q");
-  require(n.heads > 0 && n.value_heads % n.heads == 0,
+  require(n.heads > 0 && n.value_heads > 0 && n.value_heads % n.heads == 0,
           "heads of v (" + text(n.value_heads) + ") must be a multiple of the heads of q (" +
               text(n.heads) + ")");
   if (x.log_decay)

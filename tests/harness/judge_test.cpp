@@ -524,16 +524,16 @@ TEST(CaseLimit, WorseThanItsEmulationIsMarginalUntilTheFormIsDeclared) {
 
 TEST(CaseLimit, IsTwiceTheEmulationBetweenFloorAndRecipeLimit) {
   const Triple recipe{1.6, 11, 24};
-  const Triple exact = case_limits({}, 100'000, recipe),
-               honest = case_limits({0.2, 1, 2}, 100'000, recipe),
-               bad = case_limits({1, infinity, infinity}, 100'000, recipe);
+  const Triple exact = case_limits({}, 100'000, recipe, 16),
+               honest = case_limits({0.2, 1, 2}, 100'000, recipe, 16),
+               bad = case_limits({1, infinity, infinity}, 100'000, recipe, 16);
   EXPECT_EQ(exact.median, 0.05);
   EXPECT_EQ(exact.maximum, 1.0);
   EXPECT_EQ(honest.median, 0.4);
   EXPECT_EQ(honest.maximum, 4);
   EXPECT_EQ(bad.median, 1.6);
   EXPECT_EQ(bad.maximum, 24);
-  EXPECT_EQ(case_limits({0.2, 1, 2}, 1, recipe).maximum,
+  EXPECT_EQ(case_limits({0.2, 1, 2}, 1, recipe, 16).maximum,
             24);  // one element says nothing about a scale
 }
 
@@ -686,7 +686,8 @@ TEST(WhereSentence, CountsRowsThatNobodyWrote) {
   const TensorVerdict verdict = problem.judge(true, axes);
   EXPECT_EQ(verdict.status, Status::failed);
   EXPECT_EQ(verdict.where.unwritten_rows, 36);
-  EXPECT_NE(verdict.finding.find("36 rows NaN throughout (never written?); only in the last, partial chunk"),
+  EXPECT_NE(verdict.finding.find(
+                "36 rows NaN throughout (never written?); only in the last, partial chunk"),
             std::string::npos)
       << verdict.finding;
 }

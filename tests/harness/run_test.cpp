@@ -4,14 +4,17 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "harness/case/error.hpp"
 #include "harness/case/sweep.hpp"
 #include "harness/generate/regime.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/run/equality.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
+#include "harness/run/oracle_tensors.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
 #include "harness/run/sample.hpp"
@@ -60,6 +63,133 @@ TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
     }
   }
   EXPECT_EQ(tensors, 16 * 2 * (3 + 3 + 4 + 1));
+}
+
+TEST(Limits, HonestGradientsOfOtherSeedsAndShapesStayInside) {
+  const std::vector<std::pair<std::string, std::vector<std::string>>> rows = {
+      {"dtype=fp64", {"chunked", "segmented"}},
+      {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked[dg_form=global]:single"}},
+      {"dtype=bf16",
+       {"chunked:tensorcore-bf16", "chunked[dh_dtype=operand]:tensorcore-bf16",
+        "chunked:tensorcore-bf16-state", "recurrent:single-bf16-state"}},
+      {"dtype=fp16", {"fused:tensorcore-fp16"}},
+  };
+  Index tensors = 0;
+  for (const auto& [type, paths] : rows) {
+    RunOptions options = only(paths);
+    options.equalities = false;
+    for (const Case& c :
+         expand("simple_gla.backward T/K/V/values=192/64/96/normal,333/40/24/scaled "
+                "gate=open,medium,normal,fast,mixed,reset,chunk_end gate_inputs=both gamma=-0.001 "
+                "state=random dht=random seed=911 " +
+                    type,
+                grammars())) {
+      const CaseReport report = run_case(operator_of(c), {c, {}, {}, {}}, options);
+      for (const Result& result : report.results) {
+        EXPECT_EQ(result.status, Status::passed) << result.reproducer;
+        tensors += static_cast<Index>(result.verdict.tensors.size());
+      }
+    }
+  }
+  EXPECT_EQ(tensors, 14 * 6 * (2 + 3 + 4 + 1));
+}
+
+// ---- outputs that several pairs share
+
+constexpr std::string_view shared_gradients =
+    "simple_gla.backward H=2 HV=6 K=8 V=5 lengths=9+0+17+4 reverse=yes gate_inputs=both dtype=fp64 "
+    "state=random dht=random";
+
+// dq and dk over the value heads of a head, dg_gamma over the sequences.
+TEST(SharedOutputs, AreTheSumsOfTheirPairs) {
+  const Case c = parse_case(shared_gradients, grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  GuardedTensors outputs(stored_outputs(op, c, checked_variant(op, "recurrent")));
+  op.run(c, checked_variant(op, "recurrent"), inputs, outputs.tensors());
+  std::vector<std::string> compared;
+  write_oracle(op, c, inputs, [&](std::string_view group, const Tensor& tensor) {
+    if (group != "oracle") return;
+    compared.push_back(tensor.name());
+    EXPECT_EQ(first_difference(tensor, *find(outputs.tensors(), tensor.name())), std::nullopt);
+  });
+  EXPECT_EQ(compared, (std::vector<std::string>{"dq", "dk", "dv", "dg", "dg_gamma", "dh0"}));
+}
+
+TEST(SharedOutputs, AreJudgedOnceAPlace) {
+  const CaseReport report = run(shared_gradients, only({"chunked"}));
+  const PathVerdict& verdict = report.results.at(0).verdict;
+  EXPECT_EQ(verdict.status, Status::passed);
+  std::map<std::string, Index> places, elements;
+  for (const TensorVerdict& tensor : verdict.tensors) {
+    places[tensor.tensor] = tensor.pairs;
+    elements[tensor.tensor] = tensor.elements;
+  }
+  EXPECT_EQ(places, (std::map<std::string, Index>{{"dq", 4 * 2},
+                                                  {"dk", 4 * 2},
+                                                  {"dv", 4 * 6},
+                                                  {"dg", 4 * 6},
+                                                  {"dg_gamma", 6},
+                                                  {"dh0", 4 * 6}}));
+  EXPECT_EQ(elements["dq"], 30 * 2 * 8);
+  EXPECT_EQ(elements["dg_gamma"], 6);
+}
+
+// One wrong contribution of three, with the place of the head that they share.
+TEST(SharedOutputs, OneWrongContributionIsFound) {
+  const Case c = parse_case(shared_gradients, grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  const PathVariant variant = checked_variant(op, "recurrent");
+  GuardedTensors outputs(stored_outputs(op, c, variant));
+  op.run(c, variant, inputs, outputs.tensors());
+  const std::vector<Pair> pairs = op.pairs(c, inputs);
+  const Pair& wrong = pairs.at(2 * 6 + 4);  // sequence 2, value head 4 of head 1
+  update_output(op.oracle(c, inputs, wrong).at(0), wrong, *find(outputs.tensors(), "dq"),
+                [](double sum, double own) { return sum - 0.02 * own; });
+  Candidate candidate;
+  candidate.outputs = &outputs.tensors();
+  candidate.types.assign(6, ElementType::float64);
+  candidate.declaration = {recipe_units("exact"), true};
+  candidate.form = variant;
+  const CaseJudgement judgement =
+      judge_case(op, c, inputs, pairs, std::vector<bool>(pairs.size(), true), {candidate});
+  const TensorVerdict* const worst = judgement.paths.at(0).worst();
+  ASSERT_NE(worst, nullptr);
+  EXPECT_EQ(worst->tensor, "dq");
+  EXPECT_EQ(worst->status, Status::failed);
+  EXPECT_NE(worst->finding.find("n=2"), std::string::npos) << worst->finding;
+  EXPECT_NE(worst->finding.find("only head 1"), std::string::npos) << worst->finding;
+}
+
+// ---- gradients of gates
+
+// The global form of dg, which collects the rounding errors of all later tokens, under a promise of
+// the chunk form.
+TEST(GateGradients, TheGlobalFormDoesNotPassForTheChunkForm) {
+  const Case c =
+      parse_case("simple_gla.backward T=8192 H=1 K=16 V=16 dtype=fp32 gate=slow", grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  const PathVariant global = checked_variant(op, "chunked[dg_form=global]:single"),
+                    local = checked_variant(op, "chunked:single");
+  const std::vector<Pair> pairs = op.pairs(c, inputs);
+  GuardedTensors outputs(stored_outputs(op, c, global));
+  op.run(c, global, inputs, outputs.tensors());
+  const auto judged_as = [&](const PathVariant& form) {
+    Candidate candidate;
+    candidate.outputs = &outputs.tensors();
+    candidate.types.assign(4, ElementType::float32);
+    candidate.declaration = {recipe_units("single"), true};
+    candidate.form = form;
+    candidate.chunk = 64;
+    candidate.emulations = {form};
+    return judge_case(op, c, inputs, pairs, {true}, {candidate}).paths.at(0);
+  };
+  EXPECT_EQ(judged_as(global).status, Status::passed);
+  const PathVerdict verdict = judged_as(local);
+  EXPECT_EQ(verdict.status, Status::failed);
+  EXPECT_EQ(verdict.worst()->tensor, "dg");
 }
 
 // ---- recipes

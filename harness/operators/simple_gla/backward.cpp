@@ -185,28 +185,41 @@ class SimpleGlaBackward final
   //   a_i^2 = sum_k (q_ik u_dq,ik)^2 + (k_ik u_dk,ik)^2           of raw_i
   //   b^2   = sum_jk (k_jk u_dk,jk)^2 + (u_bracket exp(G_L) ||S * dS||)^2      of the bracket
   //   F_t^2 = sum_{i>=t} a_i^2 + b^2 for dg,  sum of (i + 1)^2 a_i^2 + n^2 b^2 over the chunks for
-  // dg_gamma, their sum. A recurrent path has no such term; the global form has one chunk, whose
-  // bracket is <ht, dht>.
+  // dg_gamma, their sum. A recurrent path has no such term.
+  //
+  // The rounding of dA_ij enters q_i . dq_i and k_j . dk_j with the same value, that of dS raw and
+  // bracket, and cancels in their difference; what does not cancel is as large as what s^I of dg
+  // says. So where operands hold the inputs exactly, u is taken at the roundoff of the sums. Where
+  // they round them, a kernel that multiplies dq by the q it was given and dk by the rounded one
+  // has nothing to cancel, and u is that of the recipe.
+  //
+  // The global form has one chunk, whose bracket is <ht, dht>. Over chunks nothing cancels. Every
+  // token gets nearly the same draw of one random walk: F is twice its spread, so that the median
+  // of such a tensor stays within limits that are made for many draws.
   PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
                          const Tensors& inputs, const Pair& pair,
-                         const PairOutputs& units) const override {
-    PairOutputs result(units.size());
+                         const InternalUnits& units) const override {
+    const std::vector<std::string> names = output_names(c);
+    PairOutputs result(names.size());
     if (form.path == "recurrent" || c.get("gate_inputs") == "none") return result;
     const gla::BackwardProblem<double> p = problem(c, inputs, pair);
-    const std::vector<std::string> names = output_names(c);
     const auto of = [&](std::string_view name) {
       return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
     };
     const bool global = form.get("dg_form", path_keys()) == "global";
     const Index chunk = global ? std::max<Index>(p.time(), 1) : form.integer("chunk", path_keys());
-    // Of the global form twice: ht brings roundings of its own, and every token gets the same
-    // error.
-    const double bracket_unit = global ? 2 * recipe.carry
-                                : form.get("dh_dtype", path_keys()) == "operand"
+    RecipeUnits summing = recipe;
+    if (!global && unit_roundoff(find(inputs, "q")->type()) >= recipe.operand) {
+      summing.operand = recipe.carry;
+      summing.underflow_floor = false;
+    }
+    const PairOutputs internal = units(summing);
+    const double bracket_unit = form.get("dh_dtype", path_keys()) == "operand"
                                     ? std::max(recipe.carry, recipe.operand)
                                     : recipe.carry;
+    const double spread = global ? 2 : 1;
     const auto squares = [&](const Matrix<double>& x, std::string_view name) {
-      return Vector<double>(x.cwiseProduct(in_processing_order(units[of(name)], pair.reverse))
+      return Vector<double>(x.cwiseProduct(in_processing_order(internal[of(name)], pair.reverse))
                                 .rowwise()
                                 .squaredNorm());
     };
@@ -223,14 +236,14 @@ class SimpleGlaBackward final
       for (Index i = count - 1; i >= 0; --i) {
         const double own = query[begin + i] + key[begin + i];
         rest += own;
-        terms(begin + i, 0) = std::sqrt(rest + bracket);
+        terms(begin + i, 0) = spread * std::sqrt(rest + bracket);
         total += std::pow(static_cast<double>(i + 1), 2) * own;
       }
       total += std::pow(static_cast<double>(count), 2) * bracket;
     }
     if (given(c, "dg")) result[of("dg")] = in_processing_order(terms, pair.reverse);
     if (given(c, "dg_gamma"))
-      result[of("dg_gamma")] = Matrix<double>::Constant(1, 1, std::sqrt(total));
+      result[of("dg_gamma")] = Matrix<double>::Constant(1, 1, spread * std::sqrt(total));
     return result;
   }
 
