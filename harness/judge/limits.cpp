@@ -16,18 +16,21 @@ struct LimitRow {
   Triple diagonal, delta, gate_gradient;
 };
 
-// Diagonal decay: the larger of twice the largest honest triple measured on our emulations
-// (command: groundstate_calibrate 3, output in data/honest_triples.md) and of the study's row. The
-// other families are the study's until an operator of theirs is here to be measured.
+// Diagonal decay and gradients of its gates: the larger of twice the largest honest triple measured
+// on our emulations, forward and backward (command: groundstate_calibrate 3, output in
+// data/honest_triples.md) and of the study's row. Its row for gate gradients with 16-bit operands
+// is not taken: it was measured in units that are larger by orders of magnitude (the form term
+// there has the operands' roundoff). The delta rule's are the study's until an operator is here to
+// be measured.
 constexpr std::array<LimitRow, 7> limit_table = {{
     // recipe                  diagonal           delta             gate gradient
-    {"exact", /*            */ {1.7, 16, 30}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},
-    {"single", /*           */ {1.6, 12, 24}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},
+    {"exact", /*            */ {1.7, 16, 30}, /**/ {1.6, 11, 24}, {2.3, 11, 12}},
+    {"single", /*           */ {1.7, 16, 24}, /**/ {1.6, 11, 24}, {2.5, 11, 12}},
     {"tf32", /*             */ {1.6, 11, 24}, /**/ {1.6, 11, 24}, {1.6, 11, 12}},
-    {"tensorcore-bf16", /*  */ {0.7, 3.2, 5}, /**/ {1.25, 7, 8.5}, {0.55, 2.6, 3}},
-    {"tensorcore-fp16", /*  */ {0.7, 3.2, 5}, /**/ {1.25, 7, 8.5}, {0.55, 2.6, 3}},
-    {"tensorcore-bf16-state", {1.25, 9, 9}, /* */ {1.25, 9, 9}, {0.55, 2.6, 3}},
-    {"single-bf16-state", /**/ {0.75, 6.4, 33}, {0.75, 5, 8}, {0.9, 5.2, 5.2}},
+    {"tensorcore-bf16", /*  */ {0.7, 3.2, 5}, /**/ {1.25, 7, 8.5}, {1.3, 3.6, 3.6}},
+    {"tensorcore-fp16", /*  */ {0.7, 4.4, 6.4}, /**/ {1.25, 7, 8.5}, {0.8, 4.2, 4.2}},
+    {"tensorcore-bf16-state", {1.25, 9, 9}, /* */ {1.25, 9, 9}, {0.9, 3.6, 3.7}},
+    {"single-bf16-state", /**/ {0.75, 6.4, 33}, {0.75, 5, 8}, {1.6, 9.3, 9.3}},
 }};
 
 }  // namespace

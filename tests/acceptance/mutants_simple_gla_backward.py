@@ -127,17 +127,16 @@ class Mutants(MutantTest):
                     "state=random dht=random")
             self.passes(case, solving(form))
             for tensor in "dq", "dk", "dv", "dg", "dg_gamma", "dh0":
-                if (dtype, tensor) == ("bf16", "dg_gamma"):
-                    continue  # test_dg_gamma_of_a_bf16_kernel
                 with self.subTest(dtype=dtype, tensor=tensor):
-                    words = [] if (dtype, tensor) == ("bf16", "dg") else ["all heads"]
-                    self.wrong_in([tensor], case, solving(form, **{tensor: lambda x: np.float32(1.02) * x}), *words)
+                    # One number a head: 2 % are 2.6 honest errors of bf16 operands here, the limit is 3.
+                    factor = np.float32(1.05 if (dtype, tensor) == ("bf16", "dg_gamma") else 1.02)
+                    words = [] if dtype == "bf16" and tensor in ("dg", "dg_gamma") else ["all heads"]
+                    self.wrong_in([tensor], case, solving(form, **{tensor: lambda x: factor * x}), *words)
 
     def test_dg_gamma_of_zeros(self):
         case = "simple_gla.backward T=200 H=4 gate_inputs=both gamma=-0.01 state=random dht=random dtype=fp32"
         self.wrong_in(["dg_gamma"], case, solving(fp32_chunked, dg_gamma=np.zeros_like), r"got 0x0p\+0", "all heads")
 
-    @unittest.expectedFailure  # The judge's form term forgives it: a bf16 dg_gamma of zeros passes under fast gates.
     def test_dg_gamma_of_a_bf16_kernel(self):
         case = "simple_gla.backward T=200 H=4 gate_inputs=both gamma=-0.01 state=random dht=random"
         self.wrong_in(["dg_gamma"], case, solving(chunked, dg_gamma=np.zeros_like))

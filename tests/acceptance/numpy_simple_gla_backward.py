@@ -25,8 +25,7 @@ class OutsideKernel(ComparedTest):
                 path = self.generated(case)
                 fill(path, case, functools.partial(simple_gla_backward.backward, form=form))
                 self.passes(path)
-                if (recipe, declared) != ("exact", "recurrent"):
-                    self.passes(path, "--recipe", recipe, "--form", declared)
+                self.passes(path, "--recipe", recipe, "--form", declared)
 
     def test_token_by_token_in_fp64(self):
         self.each_passes("recurrent", "exact", [f"simple_gla.backward dtype=fp64 {case}" for case in [
@@ -38,13 +37,6 @@ class OutsideKernel(ComparedTest):
             f"T=0 {EVERY}",
             f"T=1 {EVERY}",
         ]])
-
-    @unittest.expectedFailure  # The emulation of this form is the oracle itself: no error, and none allowed.
-    def test_token_by_token_in_fp64_as_what_it_is(self):
-        case = "simple_gla.backward dtype=fp64 T=100"
-        path = self.generated(case)
-        fill(path, case, simple_gla_backward.backward)
-        self.passes(path, "--recipe", "exact", "--form", "recurrent")
 
     def test_chunks_in_fp64(self):
         self.each_passes("chunked", "exact", [f"simple_gla.backward dtype=fp64 {case}" for case in [
@@ -76,6 +68,9 @@ class OutsideKernel(ComparedTest):
             f"T=130 gate=dense {EVERY} K=16 V=24",
             f"T=200 gate=hard_reset {EVERY} K=16 V=24",
             f"T=200 gate=reset {EVERY} K=16 V=24",
+            # Ours of this form, which does not clamp, is NaN here: no baseline.
+            f"T=65 gate=closed gate_inputs=both gamma=-0.05 {EVERY} K=24 V=40",
+            f"T=300 gate=hard_reset {EVERY} K=16 V=24",
             f"T=100 gate_inputs=gamma gamma=-0.05 {EVERY}",
             f"T=130 gate_inputs=both gamma=-0.3 {EVERY} H=1 HV=3 K=24 V=40",
             f"T=130 gate_inputs=none {EVERY}",

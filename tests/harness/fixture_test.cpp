@@ -122,7 +122,7 @@ void expect_contains(const std::string& text, const std::string& part) {
 
 // False when h5py is missing.
 bool h5py(const std::string& mode, const std::string& argument, std::string* output) {
-  const fs::path script = fs::path(__FILE__).parent_path() / "fixture_h5py.py";
+  const fs::path script = fs::current_path() / "tests/harness/fixture_h5py.py";
   const std::string command =
       fmt::format("/usr/bin/python3 '{}' {} '{}' 2>&1", script.string(), mode, argument);
   FILE* const pipe = popen(command.c_str(), "r");

@@ -431,6 +431,16 @@ TEST(Verdict, NaNNeverPassesAnywhere) {
           }
 }
 
+// Nor may it make an honest tensor fail: what it did not compute is no baseline.
+TEST(Verdict, NaNOfTheEmulationIsNoBaseline) {
+  Problem problem(200, 32, 9, "single", ElementType::float32);
+  problem.emulation.bottomRows(150).setConstant(nan);
+  problem.emulation.topRows(50) = problem.oracle.topRows(50);
+  const TensorVerdict verdict = problem.judge();
+  EXPECT_EQ(verdict.status, Status::passed);
+  EXPECT_FALSE(clause(verdict, "B").applicable);
+}
+
 TEST(Verdict, NaNOfTheEmulationForgivesNothing) {
   Problem problem(200, 32, 9, "single", ElementType::float32);
   problem.emulation.setConstant(nan);
@@ -535,6 +545,26 @@ TEST(CaseLimit, IsTwiceTheEmulationBetweenFloorAndRecipeLimit) {
   EXPECT_EQ(bad.maximum, 24);
   EXPECT_EQ(case_limits({0.2, 1, 2}, 1, recipe, 16).maximum,
             24);  // one element says nothing about a scale
+}
+
+// dg is a difference of larger fp32 numbers: its last digits are theirs.
+TEST(GridClause, SparesDifferencesOfLargerNumbers) {
+  Problem problem(64, 64, 15, "tensorcore-bf16", ElementType::float32);
+  const auto on_grid = [](double x) {
+    return static_cast<double>(round_to<Bfloat16Format>(static_cast<float>(x)));
+  };
+  problem.got = problem.got.unaryExpr(on_grid);
+  // Results of 1, of terms of 1 and of 2^16.
+  for (const double roundoff : {0x1p-24, 0x1p-8}) {
+    const Matrix<double> form = Matrix<double>::Constant(64, 64, roundoff);
+    TensorInfo info = problem.info();
+    info.family = Family::gate_gradient;
+    TensorJudge judge(info, {problem.recipe, true});
+    const PairData data = problem.pair();
+    judge.add({data.pair, data.got, data.oracle, data.fields, &form, nullptr, data.emulation});
+    const TensorVerdict verdict = judge.finish();
+    EXPECT_EQ(clause(verdict, "C.grid").passed, roundoff == 0x1p-8);
+  }
 }
 
 TEST(GridClause, SeesRoundedResultsAndSparesUnroundedOnes) {

@@ -65,13 +65,15 @@ TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
   EXPECT_EQ(tensors, 16 * 2 * (3 + 3 + 4 + 1));
 }
 
+// Without a bf16 state at every token: where values are scaled, updates of dS below half an ulp are
+// lost, all in one direction, and the bias test says so by rights.
 TEST(Limits, HonestGradientsOfOtherSeedsAndShapesStayInside) {
   const std::vector<std::pair<std::string, std::vector<std::string>>> rows = {
       {"dtype=fp64", {"chunked", "segmented"}},
       {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked[dg_form=global]:single"}},
       {"dtype=bf16",
        {"chunked:tensorcore-bf16", "chunked[dh_dtype=operand]:tensorcore-bf16",
-        "chunked:tensorcore-bf16-state", "recurrent:single-bf16-state"}},
+        "chunked:tensorcore-bf16-state", "segmented:tensorcore-bf16"}},
       {"dtype=fp16", {"fused:tensorcore-fp16"}},
   };
   Index tensors = 0;
@@ -168,7 +170,7 @@ TEST(SharedOutputs, OneWrongContributionIsFound) {
 // the chunk form.
 TEST(GateGradients, TheGlobalFormDoesNotPassForTheChunkForm) {
   const Case c =
-      parse_case("simple_gla.backward T=8192 H=1 K=16 V=16 dtype=fp32 gate=slow", grammars());
+      parse_case("simple_gla.backward T=8192 H=1 K=16 V=16 dtype=fp32 gate=normal", grammars());
   const Operator& op = operator_of(c);
   const Tensors inputs = generate(op.inputs(c));
   const PathVariant global = checked_variant(op, "chunked[dg_form=global]:single"),

@@ -1,9 +1,9 @@
-// simple_gla.backward in the harness: its paths, its oracle, and the form term of its gate
-// gradients.
+// simple_gla.backward in the harness: its paths and its oracle.
 #include <cmath>
 
 #include "harness/operators/registry.hpp"
 #include "harness/operators/simple_gla/binding.hpp"
+#include "harness/operators/simple_gla/gate_gradient_error.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -46,24 +46,6 @@ std::vector<Path> make_paths() {
 // Rows of `x` in the order of processing.
 Matrix<double> in_processing_order(const Matrix<double>& x, bool reverse) {
   return reverse ? Matrix<double>(x.colwise().reverse()) : x;
-}
-
-// The size of the terms of the bracket's inner product: exp(G_L) ||S * dS|| of every chunk, or
-// ||ht * dht|| of the one "chunk" of the global form.
-std::vector<double> state_products(const gla::BackwardProblem<double>& p, Index chunk,
-                                   bool global) {
-  const Index chunks = gla::number_of_chunks(p.time(), chunk);
-  Matrix<double> final_state = p.h0, gradient = p.dht;
-  const auto states = gla::chunk_states<Exact>(p, chunk, final_state);
-  if (global) return {final_state.cwiseProduct(gradient).norm()};
-  std::vector<double> result(static_cast<std::size_t>(chunks));
-  for (Index c = chunks - 1; c >= 0; --c) {
-    const auto place = static_cast<std::size_t>(c);
-    const gla::BackwardChunk<Exact> own(p, c * chunk, std::min(chunk, p.time() - c * chunk));
-    result[place] = own.decay.until(own.count() - 1) * states[place].cwiseProduct(gradient).norm();
-    gla::update_state_gradient<Exact>(own, gradient);
-  }
-  return result;
 }
 
 class SimpleGlaBackward final
@@ -181,69 +163,35 @@ class SimpleGlaBackward final
     return tensor == "dg" || tensor == "dg_gamma" ? Family::gate_gradient : Family::diagonal;
   }
 
-  // In a chunk of n tokens, u the internal units of dq and dk (chunked_backward.hpp has the terms):
-  //   a_i^2 = sum_k (q_ik u_dq,ik)^2 + (k_ik u_dk,ik)^2           of raw_i
-  //   b^2   = sum_jk (k_jk u_dk,jk)^2 + (u_bracket exp(G_L) ||S * dS||)^2      of the bracket
-  //   F_t^2 = sum_{i>=t} a_i^2 + b^2 for dg,  sum of (i + 1)^2 a_i^2 + n^2 b^2 over the chunks for
-  // dg_gamma, their sum. A recurrent path has no such term.
-  //
-  // The rounding of dA_ij enters q_i . dq_i and k_j . dk_j with the same value, that of dS raw and
-  // bracket, and cancels in their difference; what does not cancel is as large as what s^I of dg
-  // says. So where operands hold the inputs exactly, u is taken at the roundoff of the sums. Where
-  // they round them, a kernel that multiplies dq by the q it was given and dk by the rounded one
-  // has nothing to cancel, and u is that of the recipe.
-  //
-  // The global form has one chunk, whose bracket is <ht, dht>. Over chunks nothing cancels. Every
-  // token gets nearly the same draw of one random walk: F is twice its spread, so that the median
-  // of such a tensor stays within limits that are made for many draws.
+  // A recurrent path has no such term.
   PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
                          const Tensors& inputs, const Pair& pair,
                          const InternalUnits& units) const override {
     const std::vector<std::string> names = output_names(c);
     PairOutputs result(names.size());
     if (form.path == "recurrent" || c.get("gate_inputs") == "none") return result;
-    const gla::BackwardProblem<double> p = problem(c, inputs, pair);
     const auto of = [&](std::string_view name) {
       return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
     };
     const bool global = form.get("dg_form", path_keys()) == "global";
-    const Index chunk = global ? std::max<Index>(p.time(), 1) : form.integer("chunk", path_keys());
     RecipeUnits summing = recipe;
     if (!global && unit_roundoff(find(inputs, "q")->type()) >= recipe.operand) {
       summing.operand = recipe.carry;
       summing.underflow_floor = false;
     }
     const PairOutputs internal = units(summing);
-    const double bracket_unit = form.get("dh_dtype", path_keys()) == "operand"
-                                    ? std::max(recipe.carry, recipe.operand)
-                                    : recipe.carry;
-    const double spread = global ? 2 : 1;
-    const auto squares = [&](const Matrix<double>& x, std::string_view name) {
-      return Vector<double>(x.cwiseProduct(in_processing_order(internal[of(name)], pair.reverse))
-                                .rowwise()
-                                .squaredNorm());
-    };
-    const Vector<double> query = squares(p.q, "dq"), key = squares(p.k, "dk");
-    const std::vector<double> products = state_products(p, chunk, global);
-    Matrix<double> terms(p.time(), 1);
-    double total = 0;
-    for (Index begin = 0; begin < p.time(); begin += chunk) {
-      const Index count = std::min(chunk, p.time() - begin);
-      const double bracket =
-          key.segment(begin, count).sum() +
-          std::pow(bracket_unit * products[static_cast<std::size_t>(begin / chunk)], 2);
-      double rest = 0;
-      for (Index i = count - 1; i >= 0; --i) {
-        const double own = query[begin + i] + key[begin + i];
-        rest += own;
-        terms(begin + i, 0) = spread * std::sqrt(rest + bracket);
-        total += std::pow(static_cast<double>(i + 1), 2) * own;
-      }
-      total += std::pow(static_cast<double>(count), 2) * bracket;
-    }
-    if (given(c, "dg")) result[of("dg")] = in_processing_order(terms, pair.reverse);
+    const Matrix<double> dq = in_processing_order(internal[of("dq")], pair.reverse),
+                         dk = in_processing_order(internal[of("dk")], pair.reverse);
+    const gla::BackwardProblem<double> p = problem(c, inputs, pair);
+    const double bracket = form.get("dh_dtype", path_keys()) == "operand"
+                               ? std::max(recipe.carry, recipe.operand)
+                               : recipe.carry;
+    const GateGradientError error = global ? global_form_error(p, dq, dk, bracket)
+                                           : chunk_form_error(p, form.integer("chunk", path_keys()),
+                                                              dq, dk, recipe.operand, bracket);
+    if (given(c, "dg")) result[of("dg")] = in_processing_order(error.dg, pair.reverse);
     if (given(c, "dg_gamma"))
-      result[of("dg_gamma")] = Matrix<double>::Constant(1, 1, spread * std::sqrt(total));
+      result[of("dg_gamma")] = Matrix<double>::Constant(1, 1, error.dg_gamma);
     return result;
   }
 
