@@ -17,6 +17,7 @@
 #include "harness/run/judge_case.hpp"
 #include "harness/run/oracle_tensors.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/places.hpp"
 #include "harness/run/run_case.hpp"
 #include "harness/run/sample.hpp"
 #include "reference/core/parallel.hpp"
