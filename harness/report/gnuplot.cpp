@@ -76,7 +76,7 @@ std::string replaced(std::string text, std::string_view word, std::string_view b
 
 std::string without(std::string text, std::string_view begin, std::string_view end) {
   for (std::size_t at = 0; (at = text.find(begin, at)) != text.npos;) {
-    const std::size_t last = text.find(end, at);
+    const std::size_t last = text.find(end, at + begin.size());
     if (last == text.npos) return text;
     text.erase(at, last + end.size() - at);
   }
@@ -90,8 +90,7 @@ std::string for_a_page(std::string svg) {
   svg = without(svg, "<defs>", "</defs>");
   svg = without(svg, " id=\"", "\"");
   svg = without(svg, " font-family=\"", "\"");
-  svg = without(svg, " xmlns:xlink=\"", "\"");
-  svg = without(svg, "\n xmlns:xlink=\"", "\"");
+  svg = without(svg, "xmlns:xlink=\"", "\"");
   for (const char quote : {'\'', '"'})
     svg = replaced(svg, fmt::format("{0}black{0}", quote), "\"currentColor\"");
   const std::array<const char*, 5> names = {"path", "peak", "emulation", "limit", "faint"};

@@ -24,6 +24,11 @@ struct ErrorAxis {
     low = std::min(low, drawn(error));
     high = std::max(high, drawn(error));
   }
+  // About eight tics.
+  std::string tics() const {
+    const double octaves = std::log2(high) - std::log2(low);
+    return fmt::format("{:g}", std::exp2(std::max(2.0, 2 * std::ceil(octaves / 16))));
+  }
   std::string range() const {
     return fmt::format("[{:g}:{:g}]", std::exp2(2 * std::floor(std::log2(low) / 2 - 0.1)),
                        std::exp2(2 * std::ceil(std::log2(high) / 2 + 0.1)));
@@ -32,7 +37,8 @@ struct ErrorAxis {
 
 std::string axes_style() {
   return fmt::format(
-      "set border 3 lw 0.7\nset tics nomirror scale 0.5\nset key off\nset style fill solid 0.55 "
+      "set border 3 lw 0.7\nset tics nomirror scale 0.5\nset key off\nunset mxtics\nunset "
+      "mytics\nset style fill solid 0.55 "
       "noborder\nset grid ytics lc rgb '{}' lw 0.5\nset lmargin 9\nset rmargin 2\nset tmargin 1\n",
       ink::faint);
 }
@@ -103,10 +109,10 @@ std::string histogram_script(const TensorVerdict& tensor) {
   limit(limits.maximum, "max");
   axis.high = std::min(axis.high * 4, most_drawn * 2);  // room for the last label
   script += fmt::format(
-      "set logscale x 2\nset logscale y 10\nset xrange {}\nset yrange [0.5:*]\n"
-      "set xtics 4\nset format x '2^{{%L}}'\nset format y '10^{{%L}}'\n"
+      "set logscale x 2\nset logscale y 10\nunset mytics\nset xrange {}\nset yrange [0.5:*]\n"
+      "set xtics {}\nset format x '2^{{%L}}'\nset format y '10^{{%L}}'\n"
       "set xlabel 'scaled error'\nset ylabel 'elements'\n",
-      axis.range());
+      axis.range(), axis.tics());
   std::string plots, data;
   if (!path.empty()) {
     plots = fmt::format("'-' using 1:2:3:4:(0.5):2 with boxxyerror lc rgb '{}'", ink::path);
@@ -114,7 +120,8 @@ std::string histogram_script(const TensorVerdict& tensor) {
   }
   if (!emulation.empty()) {
     plots += fmt::format(
-        "{}'-' using 1:2:3:4:(0.5):2 with boxxyerror fs empty border lc rgb '{}' lw 1.3",
+        "{0}'-' using 1:2:3:4:(0.5):2 with boxxyerror lc rgb '{1}' lw 1.3 fs empty border lc rgb "
+        "'{1}'",
         plots.empty() ? "" : ", ", ink::emulation);
     data += emulation + "e\n";
   }
@@ -163,9 +170,9 @@ std::string along_script(const TensorVerdict& tensor) {
   }
   return script +
          fmt::format(
-             "set logscale y 2\nset yrange {}\nset ytics 4\nset format y '2^{{%L}}'\nset xrange "
+             "set logscale y 2\nset yrange {}\nset ytics {}\nset format y '2^{{%L}}'\nset xrange "
              "[0:{}]\nset xlabel 'time'\nset ylabel 'scaled error'\nplot {}\n{}",
-             axis.range(), std::max<Index>(picture.length, 1), plots, data);
+             axis.range(), axis.tics(), std::max<Index>(picture.length, 1), plots, data);
 }
 
 const std::vector<MapClass>& map_classes() {
@@ -215,7 +222,7 @@ DrawnMap draw_map(const TensorVerdict& tensor) {
   result.down = map.pairs > 1 ? fmt::format("{} (sequence, head) pairs a line", map.pairs) : "";
   if (lines > 0) {
     result.first_line = pair_text(axes, map.lines.front());
-    result.last_line = lines > 1 ? pair_text(axes, map.lines.back()) : "";
+    result.last_line = pair_text(axes, map.lines.back());
   }
   result.first_column = "0";
   result.last_column = fmt::format("{}", std::max<Index>(picture.length - 1, 0));
