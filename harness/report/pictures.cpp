@@ -184,7 +184,7 @@ const std::vector<MapClass>& map_classes() {
                                                 {"m5", "4 x"},
                                                 {"m6", "16 x"},
                                                 {"m7", "256 x"},
-                                                {"m8", "NaN, infinite, beyond"}};
+                                                {"m8", "NaN, infinite, 2^20 or more"}};
   return classes;
 }
 

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <kainjow/mustache.hpp>
 
 #include "harness/report/documents.hpp"
@@ -14,13 +15,22 @@ using kainjow::mustache::list;
 using kainjow::mustache::object;
 
 // Text that Markdown shows as it is, in a cell of a table or outside of one: what means something
-// to Markdown or HTML becomes an entity.
+// to Markdown or HTML becomes an entity. Underscores within a word and colons mean nothing, unless
+// an address follows.
 std::string escaped(const std::string& text) {
+  const auto is_alphanumeric = [&](std::size_t i) {
+    return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i]));
+  };
   std::string result;
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool special = c == '_' ? !(i > 0 && is_alphanumeric(i - 1) && is_alphanumeric(i + 1))
+                         : c == ':'
+                             ? text.compare(i + 1, 1, "/") == 0
+                             : std::string_view("\\`*[]<>|&~@#").find(c) != std::string_view::npos;
     if (c == '\n' || c == '\t')
       result += ' ';
-    else if (std::string_view("\\`*_{}[]<>()#|&!~@\"'").find(c) != std::string_view::npos)
+    else if (special)
       result += fmt::format("&#{};", static_cast<int>(c));
     else
       result += c;
