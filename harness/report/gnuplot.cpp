@@ -94,9 +94,13 @@ std::string for_a_page(std::string svg) {
   for (const char quote : {'\'', '"'})
     svg = replaced(svg, fmt::format("{0}black{0}", quote), "\"currentColor\"");
   const std::array<const char*, 5> names = {"path", "peak", "emulation", "limit", "faint"};
+  // Lines and texts write a colour in two ways.
   for (std::size_t i = 0; i < names.size(); ++i)
-    svg = replaced(svg, fmt::format("rgb({:3}, {:3}, {:3})", i + 1, 0, 0),
-                   fmt::format("var(--{})", names[i]));
+    for (const bool padded : {false, true})
+      svg = replaced(svg,
+                     padded ? fmt::format("rgb({:3}, {:3}, {:3})", i + 1, 0, 0)
+                            : fmt::format("rgb({},0,0)", i + 1),
+                     fmt::format("var(--{})", names[i]));
   // Half of a picture is white space and empty groups.
   static const std::regex empty_group("<g [^>]*>\\s*</g>"), space("\\s*\\n\\s*");
   return std::regex_replace(std::regex_replace(svg, empty_group, ""), space, "\n");

@@ -320,6 +320,7 @@ TEST_F(Reports, AFailureHasItsMapItsHistogramAndItsElementsInBothNotations) {
        {"Error map", "class=\"m8\"", "Histogram of scaled errors", "Scaled error along time",
         "b=0 t=3 h=0 v=1", "NaN", "-1.5", "-0x1.8p+0", "Power of the cases", "Bitwise contracts"})
     expect_contains(html, part);
+  EXPECT_EQ(html.find("rgb("), html.npos) << "a colour that does not follow the scheme";
 }
 
 TEST_F(Reports, APageNeedsNothingElse) {
