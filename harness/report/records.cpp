@@ -192,8 +192,8 @@ ErrorPicture picture_of(const json& record) {
     own.rms = numbers_in(along, "rms");
     if (along.contains("emulation_rms")) own.emulation_rms = numbers_in(along, "emulation_rms");
     const std::size_t size = own.maximum.size();
-    if (own.rows < 1 || own.rms.size() != size ||
-        (!own.emulation_rms.empty() && own.emulation_rms.size() != size))
+    if (own.rows < 1 || static_cast<Index>(size) != (picture.length + own.rows - 1) / own.rows ||
+        own.rms.size() != size || (!own.emulation_rms.empty() && own.emulation_rms.size() != size))
       refuse("along", "one number a window");
   }
   if (record.contains("map")) picture.map = map_of(object_in(record, "map"), picture.length);
