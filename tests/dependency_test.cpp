@@ -66,6 +66,7 @@ const std::vector<Library> libraries = {
     {"CUDA", "#include [<\"](cuda|cub/|thrust/|nv/|cooperative_groups).*", "gpu/.*|tests/gpu/.*"},
     {"HDF5", "#include [<\"](hdf5|H5)[^>\"]*[>\"].*", "(harness/fixture/|tests/harness/fixture).*"},
     {"CLI11", "#include [<\"]CLI/.*", "harness/cli/.*"},
+    {"mustache", "#include <kainjow/.*", "harness/report/.*"},
     {"GoogleTest", "#include [<\"](gtest|gmock)/.*", "tests/.*"},
     {"Google Benchmark", "#include [<\"]benchmark/.*", "benchmarks/.*"},
 };

@@ -39,7 +39,7 @@ json environment() {
 
 std::vector<json> to_records(const CaseReport& report) {
   std::vector<json> records;
-  const json shared = {{"schema", 1},
+  const json shared = {{"schema", record_schema},
                        {"case", report.case_text},
                        {"id", report.id},
                        {"operator", report.operator_name}};
@@ -68,6 +68,11 @@ std::vector<json> to_records(const CaseReport& report) {
     if (e.violation) record["violation"] = *e.violation;
     records.push_back(std::move(record));
   }
+  for (const std::string& problem : report.raised_limit_problems) {
+    json record = shared;
+    record.update(json{{"raised_limit_problem", problem}, {"status", "FAILED"}});
+    records.push_back(std::move(record));
+  }
   return records;
 }
 
@@ -93,7 +98,9 @@ void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& rai
               clause.value <= clause.limit * limit.factor) {
             clause.passed = needed = true;
             clause.limit *= limit.factor;
-            clause.detail = fmt::format("limit raised x{:g}: {}", limit.factor, limit.reason);
+            clause.raised = limit.factor;
+            clause.detail = fmt::format("limit raised x{:g} until {:%F}: {}", limit.factor,
+                                        std::chrono::sys_days(limit.expires), limit.reason);
           }
         const bool clean = std::all_of(tensor.clauses.begin(), tensor.clauses.end(),
                                        [](const Clause& c) { return c.passed; });

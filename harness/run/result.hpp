@@ -37,7 +37,10 @@ struct CaseReport {
   Index judged() const;
 };
 
-// One line per result, one per broken equality; schema 1.
+// One line per result, per bitwise contract, and per raised limit that has expired or that nothing
+// needs. A reader ignores keys that it does not know; schema is another number when a known key
+// changes its meaning.
+inline constexpr int record_schema = 1;
 std::vector<nlohmann::json> to_records(const CaseReport& report);
 
 // Where the program was built and runs: compiler, flags, processor threads.
