@@ -1,6 +1,10 @@
 // groundstate run CASE... : paths against the oracle, and every bitwise contract.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -15,6 +19,7 @@
 #include "harness/operators/registry.hpp"
 #include "harness/report/json_lines.hpp"
 #include "harness/report/table.hpp"
+#include "harness/run/isolated_case.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
 
@@ -25,7 +30,8 @@ struct Options {
   std::vector<std::string> cases, paths;
   std::string output, save, pairs = "auto";
   double max_cost = 1e12, max_memory = 4;
-  bool json = false, progress = false, no_contracts = false, all = false;
+  std::optional<double> time_out;
+  bool json = false, progress = false, no_contracts = false, all = false, no_isolation = false;
 };
 
 // Writes inputs once a case and the outputs of every path.
@@ -65,6 +71,16 @@ int run(const Options& options) {
   for (const CaseEntry& entry : entries)
     for (const std::string& path : options.paths) checked_variant(operator_of(entry.value), path);
 
+  // What is saved is in the memory of the process that computed it.
+  const bool isolated = !options.no_isolation && options.save.empty();
+  if (options.time_out && !isolated)
+    throw UsageError("--timeout needs the isolation that --no-isolation and --save give up");
+  CaseIsolation isolation;
+  if (options.time_out)
+    isolation.time_out =
+        std::chrono::milliseconds(std::max<std::int64_t>(std::llround(*options.time_out * 1e3), 1));
+  isolation.hear = [](const std::string& said) { fmt::print(stderr, "{}", said); };
+
   // In this order: a file to save to is temporary until the end, a record replaces the older one.
   std::optional<Saver> saver;
   if (!options.save.empty()) saver.emplace(options.save);
@@ -85,7 +101,9 @@ int run(const Options& options) {
     check_interrupt();
     progress.start(entry.value.canonical());
     if (saver) saver->begin(entry, entries.size() == 1);
-    const CaseReport report = run_case(operator_of(entry.value), entry, how);
+    const Operator& op = operator_of(entry.value);
+    const CaseReport report =
+        isolated ? run_case_isolated(op, entry, how, isolation) : run_case(op, entry, how);
     tally.add(report);
     progress.finish(report.failed());
     progress.clear();
@@ -116,7 +134,8 @@ void add_run(CLI::App& app, Action& action) {
       ->take_all();
   verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
       ->check(file_name);
-  verb->add_option("--save", options->save, "Write inputs and outputs to this HDF5 file")
+  verb->add_option("--save", options->save,
+                   "Write inputs and outputs to this HDF5 file; without isolation")
       ->check(file_name);
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
@@ -127,6 +146,11 @@ void add_run(CLI::App& app, Action& action) {
   verb->add_option("--max-memory", options->max_memory,
                    "GiB of tensors above which a case is UNSUPPORTED")
       ->check(positive_number);
+  verb->add_option("--timeout", options->time_out,
+                   "Seconds after which the path that a case is at has FAILED; default: none")
+      ->check(time_out_option);
+  verb->add_flag("--no-isolation", options->no_isolation,
+                 "Run in this process, for debuggers: a crash ends everything");
   verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
   verb->add_flag("--details", options->all, "A table for each case, however many there are");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");

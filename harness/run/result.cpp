@@ -83,10 +83,12 @@ void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& rai
     }
     bool needed = false;
     for (Result& result : report.results) {
-      if (result.memory_violated) continue;
       if (result.path != limit.path && !result.path.starts_with(limit.path + "[") &&
           !result.path.starts_with(limit.path + ":"))
         continue;
+      // Of a path that came to no end nobody knows what it would need.
+      needed = needed || result.unfinished;
+      if (result.memory_violated || result.unfinished) continue;
       for (TensorVerdict& tensor : result.verdict.tensors) {
         for (Clause& clause : tensor.clauses)
           if (!clause.passed && clause.name == limit.clause &&

@@ -19,6 +19,7 @@ struct Result {
   Status status = Status::passed;
   double seconds = 0;
   bool memory_violated = false;  // wrote outside its outputs; no raised limit covers that
+  bool unfinished = false;       // crashed or timed out, and says so in its note
   PathVerdict verdict;
   std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
   std::string reproducer;
