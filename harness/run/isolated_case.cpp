@@ -163,8 +163,14 @@ CaseReport run_all(const Operator& op, const Case& c, CasePlan plan, const RunOp
       std::copy(own.report->equalities.begin(), own.report->equalities.end(),
                 std::back_inserter(joined.equalities));
     }
-    // Too much only together, as memory can be.
-    if (!found) return joined;
+    if (found) continue;
+    // Too much only together, as memory can be, or a matter of chance.
+    for (const std::size_t path : wanted) {
+      std::string& note = joined.results[path].note;
+      note += fmt::format("{}run alone, as all paths together {} {}", note.empty() ? "" : "; ",
+                          together.trouble, together.at.doing);
+    }
+    return joined;
   }
   return plan.report;
 }

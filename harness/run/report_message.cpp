@@ -67,10 +67,10 @@ auto fields(EqualityResult& x) {
   return std::tie(name, reason, violation);
 }
 auto fields(CaseReport& x) {
-  auto& [case_text, id, operator_name, reason, results, equalities, raised_limit_problems,
+  auto& [case_text, id, operator_name, reason, request, results, equalities, raised_limit_problems,
          mistrusted, pairs, sampled] = x;
-  return std::tie(case_text, id, operator_name, reason, results, equalities, raised_limit_problems,
-                  mistrusted, pairs, sampled);
+  return std::tie(case_text, id, operator_name, reason, request, results, equalities,
+                  raised_limit_problems, mistrusted, pairs, sampled);
 }
 
 template <class T>

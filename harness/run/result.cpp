@@ -8,6 +8,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "harness/run/build_id.hpp"
 #include "reference/core/parallel.hpp"
 
 namespace groundstate::harness {
@@ -31,7 +32,8 @@ Index CaseReport::judged() const {
 }
 
 json environment() {
-  return {{"compiler", "g++ " __VERSION__},
+  return {{"build", build_id()},
+          {"compiler", "g++ " __VERSION__},
           {"flags", "-march=x86-64-v3 -ffp-contract=off"},
           {"libc", gnu_get_libc_version()},
           {"threads", threads()}};
@@ -67,6 +69,15 @@ std::vector<json> to_records(const CaseReport& report) {
         {"equality", e.name}, {"why", e.reason}, {"status", e.violation ? "FAILED" : "PASSED"}});
     if (e.violation) record["violation"] = *e.violation;
     records.push_back(std::move(record));
+  }
+  for (const std::string& problem : report.raised_limit_problems) {
+    json record = shared;
+    record.update(json{{"raised_limit_problem", problem}, {"status", "FAILED"}});
+    records.push_back(std::move(record));
+  }
+  for (json& record : records) {
+    record["records"] = records.size();
+    if (!report.request.empty()) record["request"] = report.request;
   }
   return records;
 }

@@ -28,6 +28,7 @@ struct Result {
 // What came of one case.
 struct CaseReport {
   std::string case_text, id, operator_name, reason;  // reason: of the .cases line, if any
+  std::string request;  // digest of all that was asked of the case; empty where it was not run
   std::vector<Result> results;
   std::vector<EqualityResult> equalities;
   std::vector<std::string> raised_limit_problems;  // expired, or not needed
@@ -38,7 +39,8 @@ struct CaseReport {
   Index judged() const;
 };
 
-// One line per result, one per broken equality; schema 1.
+// One line per result, per bitwise contract, and per raised limit that has expired or that nothing
+// needs; schema 1. `records` of each is their number, so that a reader knows a whole case.
 std::vector<nlohmann::json> to_records(const CaseReport& report);
 
 // Where the program was built and runs: compiler, flags, processor threads.

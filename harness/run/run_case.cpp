@@ -1,9 +1,13 @@
 #include "harness/run/run_case.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sha2.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 
 #include "harness/case/error.hpp"
 #include "harness/fixture/read.hpp"
@@ -46,6 +50,21 @@ std::optional<std::size_t> path_of(const PathVariant& v, const CasePlan& plan) {
     if (closer) kin = i;
   }
   return kin;
+}
+
+// Whatever else changes a result of this program, the number of threads and a time-out apart.
+std::string request_of(const CaseEntry& entry, const std::vector<Result>& results,
+                       const RunOptions& options) {
+  std::string text = fmt::format("{}\n{}\npairs {} contracts {} flops {} bytes {}\n",
+                                 entry.value.canonical(), entry.reason, options.pairs.value_or(0),
+                                 options.equalities, options.max_flops, options.max_bytes);
+  for (const Result& result : results) text += result.path + '\n';
+  for (const RaisedLimit& limit : entry.raised)
+    text += fmt::format("{} {} {} {:%F} {}\n", limit.path, limit.clause, limit.factor,
+                        std::chrono::sys_days(limit.expires), limit.reason);
+  std::array<char, SHA256_DIGEST_STRING_LENGTH> digest;
+  SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
+  return {digest.data(), 16};
 }
 
 }  // namespace
@@ -101,6 +120,7 @@ CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions&
     if (!result.note.empty()) result.status = Status::unsupported;
     plan.report.results.push_back(std::move(result));
   }
+  plan.report.request = request_of(entry, plan.report.results, options);
   return plan;
 }
 
