@@ -9,7 +9,8 @@ demo: packages
 	$(call configure_and_build,cpu) --target groundstate
 	mkdir -p reports/demo
 	build/cpu/groundstate run @data/quick.cases -o reports/demo/results.jsonl
-	@echo "The results are in reports/demo/results.jsonl, one JSON object a line."
+	build/cpu/groundstate report reports/demo/results.jsonl -o reports/demo
+	@echo "Open reports/demo/index.html; the results are in reports/demo/results.jsonl, one JSON object a line."
 
 test: packages
 	$(call configure_and_build,cpu)

@@ -27,6 +27,7 @@ const std::string device_core = "reference/core/(axis|view|scalar|gate|philox|te
 const std::string device_contract = "reference/OP/contract\\.hpp";
 // How the harness knows operators: a description and a table of them.
 const std::string registry = "harness/operators/(operator|registry)\\.hpp";
+const std::string support_table = "harness/operators/support_table\\.hpp";
 
 // The first layer that matches a file is its layer. Both are regular expressions, of a path from
 // the root; OP in `files` stands for the name of one operator, and in `may_include` for the same
@@ -49,6 +50,8 @@ const std::vector<Layer> layers = {
     {"harness/operators/.*", "harness/(case|generate|judge|operators)/.*|reference/core/.*"},
     {"harness/(run|calibrate|golden|mutants)/.*",
      "harness/(case|generate|judge|process|fixture|run|SAME)/.*|reference/core/.*|" + registry},
+    {"harness/doctor/.*",
+     "harness/(case|generate|run|golden|doctor)/.*|" + registry + "|" + support_table},
     {"harness/report/.*", "harness/(case|judge|run|report)/.*|reference/core/.*"},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},
     {"benchmarks/.*", "(reference|gpu)/.*"},
@@ -65,6 +68,7 @@ const std::vector<Library> libraries = {
     {"CUDA", "#include [<\"](cuda|cub/|thrust/|nv/|cooperative_groups).*", "gpu/.*|tests/gpu/.*"},
     {"HDF5", "#include [<\"](hdf5|H5)[^>\"]*[>\"].*", "(harness/fixture/|tests/harness/fixture).*"},
     {"CLI11", "#include [<\"]CLI/.*", "harness/cli/.*"},
+    {"mustache", "#include <kainjow/.*", "harness/report/.*"},
     {"GoogleTest", "#include [<\"](gtest|gmock)/.*", "tests/.*"},
     {"Google Benchmark", "#include [<\"]benchmark/.*", "benchmarks/.*"},
 };
@@ -184,6 +188,8 @@ INSTANTIATE_TEST_SUITE_P(
         Example{"harness/operators/gla/binding.cpp", "#include \"harness/cli/run.hpp\""},
         Example{"harness/operators/operator.hpp", "#include \"reference/gla/contract.hpp\""},
         Example{"harness/run/judge_case.cpp", "#include \"harness/operators/gla/binding.hpp\""},
+        Example{"harness/doctor/paths.cpp", "#include \"harness/operators/gla/binding.hpp\""},
+        Example{"harness/doctor/goldens.cpp", "#include \"harness/fixture/read.hpp\""},
         Example{"harness/operators/gla.cpp", "#include <hdf5.h>"},
         Example{"harness/case/sweep.cpp", "#include <CLI/CLI.hpp>"},
         Example{"harness/cli/run.cpp", "#include \"tests/harness/fake.hpp\""},

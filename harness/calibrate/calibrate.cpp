@@ -90,47 +90,57 @@ double rounded_up(double x) {
   return std::ceil(x / step - 1e-9) * step;
 }
 
-// The triples of one family of outputs.
+// The triples of one output tensor.
 struct Points {
   std::vector<double> median, tail, maximum;
   std::vector<std::string> cases;
 
   void add(const TensorVerdict& tensor, std::string where) {
     maximum.push_back(tensor.errors.maximum);
+    cases.push_back(std::move(where));
     // Of a few elements (dg_gamma has one a head) neither is a statistic: the rule of counting lets
     // any of them pass.
     if (tensor.elements < least_elements) return;
     median.push_back(tensor.errors.median);
     tail.push_back(tensor.errors.p999);
-    cases.push_back(std::move(where));
   }
   static constexpr Index least_elements = 64;
 };
 
+double largest(const std::vector<double>& x) { return *std::max_element(x.begin(), x.end()); }
+
 std::string spread(std::vector<double> x) {
+  if (x.empty()) return "-";
   std::sort(x.begin(), x.end());
   return fmt::format("{:.3g} .. {:.3g} .. {:.3g}", x[x.size() / 20], x[x.size() / 2], x.back());
 }
 
-void print(const Row& row, std::string_view family, const Points& points) {
-  const auto largest = [](const std::vector<double>& x) {
-    return std::max_element(x.begin(), x.end());
-  };
-  fmt::print("| {} | {} | {} | {} | {} | {} | {:.3g} / {:.3g} / {:.3g} | {} |\n", row.recipe,
-             family, points.maximum.size(), spread(points.median), spread(points.tail),
-             spread(points.maximum), rounded_up(2 * *largest(points.median)),
-             rounded_up(2 * *largest(points.tail)), rounded_up(2 * *largest(points.maximum)),
-             points.cases[static_cast<std::size_t>(largest(points.tail) - points.tail.begin())]);
+std::string limit(const std::vector<double>& x) {
+  return x.empty() ? "-" : fmt::format("{:.3g}", rounded_up(2 * largest(x)));
+}
+
+void print(const Row& row, std::string_view tensor, const Points& points) {
+  const auto worst = std::max_element(points.maximum.begin(), points.maximum.end());
+  fmt::print("| {} | {} | {} | {} | {} | {} | {} / {} / {} | {} |\n", row.recipe, tensor,
+             points.maximum.size(), spread(points.median), spread(points.tail),
+             spread(points.maximum), limit(points.median), limit(points.tail),
+             limit(points.maximum),
+             points.cases[static_cast<std::size_t>(worst - points.maximum.begin())]);
   std::fflush(stdout);
 }
 
 void calibrate(const Sweep& sweep, int seeds) {
   fmt::print(
-      "\n`{}`\n\n| recipe | outputs | triples | median | 99.9 % | max | limits | worst case "
+      "\n`{}`\n\n| recipe | output | triples | median | 99.9 % | max | limits | worst case "
       "|\n|---|---|---|---|---|---|---|---|\n",
       sweep.operator_keys);
   for (const Row& row : sweep.rows) {
-    std::map<Family, Points> families;
+    std::vector<std::pair<std::string, Points>> outputs;  // by tensor, in their order
+    const auto of = [&outputs](const std::string& tensor) -> Points& {
+      for (auto& [name, points] : outputs)
+        if (name == tensor) return points;
+      return outputs.emplace_back(tensor, Points{}).second;
+    };
     for (const std::string& shape : sweep.shapes)
       for (const Case& c : expand(fmt::format("{} {} {} {} seed=1:{}", sweep.operator_keys,
                                               row.types, gates, shape, seeds),
@@ -143,11 +153,10 @@ void calibrate(const Sweep& sweep, int seeds) {
         const CaseReport report = run_case(op, {c, {}, {}, {}}, options);
         for (const Result& result : report.results)
           for (const TensorVerdict& tensor : result.verdict.tensors)
-            families[op.family(tensor.tensor)].add(
-                tensor, fmt::format("{} {} {}", report.case_text, result.path, tensor.tensor));
+            of(tensor.tensor)
+                .add(tensor, fmt::format("{} {} {}", report.case_text, result.path, tensor.tensor));
       }
-    for (const auto& [family, points] : families)
-      print(row, family == Family::gate_gradient ? "gate gradients" : "all others", points);
+    for (const auto& [tensor, points] : outputs) print(row, tensor, points);
   }
 }
 

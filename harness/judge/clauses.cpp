@@ -18,11 +18,11 @@ double Clause::ratio() const {
 }
 
 Clause make_clause(std::string name, double value, double limit, std::string detail) {
-  return {std::move(name), value, limit, true, value <= limit, std::move(detail)};
+  return {std::move(name), value, limit, true, value <= limit, std::move(detail), 1};
 }
 
 Clause not_applicable(std::string name, std::string reason) {
-  return {std::move(name), 0, 0, false, true, std::move(reason)};
+  return {std::move(name), 0, 0, false, true, std::move(reason), 1};
 }
 
 std::vector<Clause> counted_clauses(const std::string& prefix, const ErrorList& errors,

@@ -29,6 +29,7 @@ struct Clause {
   bool applicable = true;
   bool passed = true;
   std::string detail;
+  double raised = 1;  // the factor of a raised limit, which `limit` has in it and `detail` explains
 
   double ratio() const;  // value / limit; 0 where it does not apply, +infinity for 0 exceeded
 };

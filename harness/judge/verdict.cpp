@@ -104,7 +104,7 @@ void TensorJudge::add(const PairData& data) {
   if (data.emulation != nullptr)
     check_shape(oracle, data.emulation->rows(), data.emulation->cols(), "the emulation");
   const bool sampled = data.fields != nullptr;
-  pairs_.push_back({data.pair, oracle.rows(), oracle.cols(), sampled ? errors_.places() : -1});
+  pairs_.push_back({data.pair, oracle.rows(), oracle.cols(), sampled ? errors_.places() : -1, {}});
   where_.add_pair(data.pair, oracle.rows(), oracle.cols());
   for (Index i = 0; i < oracle.rows(); ++i)
     if (is_nan_row(data.got, i) && !is_nan_row(oracle, i)) where_.add_unwritten_row();
@@ -181,6 +181,8 @@ void TensorJudge::add_unsampled(const PairData& data) {
       if (error.wrong) {
         ++wrong_pattern_;
         where_.add_bad(data.pair, oracle.rows(), i, j);
+        std::vector<Index>& bad_rows = pairs_.back().bad_rows;
+        if (bad_rows.empty() || bad_rows.back() != i) bad_rows.push_back(i);
         note({data.pair, i, j, got, zero ? 0 : round_to_type(info_.type, r), infinity});
       }
       if (data.emulation == nullptr || !error.judged) continue;
@@ -222,7 +224,7 @@ void TensorJudge::add_clauses(TensorVerdict& verdict) const {
 // The elements above the threshold; those of unsampled pairs are in where_ already.
 Where TensorJudge::locate(double threshold) const {
   WhereHistogram histogram = where_;
-  for (const JudgedPair& judged : pairs_) {
+  for (const PicturedPair& judged : pairs_) {
     if (judged.place < 0) continue;
     Index place = judged.place;
     for (Index i = 0; i < judged.rows; ++i)
@@ -255,6 +257,8 @@ TensorVerdict TensorJudge::finish() const {
     (relative && !declaration_.form_declared ? doubtful : certain) = true;
   }
   verdict.status = certain ? Status::failed : doubtful ? Status::marginal : Status::passed;
+  verdict.picture =
+      draw(info_.axes, pairs_, errors_, emulation_errors_, verdict.status != Status::passed);
   if (verdict.status == Status::passed) return verdict;
 
   // The elements that a failed counted clause complains of: the maximum's first, as they are
@@ -323,7 +327,9 @@ nlohmann::json to_record(const TensorVerdict& verdict) {
     entry["value"] = json_number(clause.value);
     entry["limit"] = json_number(clause.limit);
     entry["passed"] = clause.passed;
+    if (clause.raised != 1) entry["raised"] = clause.raised;
   }
+  record["picture"] = to_record(verdict.picture);
   if (verdict.status == Status::passed) return record;
   record["finding"] = verdict.finding;
   if (verdict.where.bad == 0) return record;

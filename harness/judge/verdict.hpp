@@ -27,6 +27,7 @@
 #include <vector>
 
 #include "harness/judge/clauses.hpp"
+#include "harness/judge/error_picture.hpp"
 #include "harness/judge/limits.hpp"
 #include "harness/judge/locality.hpp"
 #include "harness/judge/power.hpp"
@@ -72,6 +73,7 @@ struct TensorVerdict {
   Index elements = 0, sampled_pairs = 0, pairs = 0;
   Where where;          // meaningful where status is not passed
   std::string finding;  // one sentence, empty where passed
+  ErrorPicture picture;
 
   const Clause* worst() const;  // of the applicable ones by value / limit, those that failed first
 };
@@ -84,11 +86,6 @@ class TensorJudge {
   TensorVerdict finish() const;
 
  private:
-  struct JudgedPair {
-    PairAt pair;
-    Index rows, columns;
-    Index place;  // of its first element in errors_; -1 for an unsampled pair
-  };
   struct First {
     double above;
     std::optional<BadElement> element;
@@ -105,7 +102,7 @@ class TensorJudge {
   TensorInfo info_;
   PathDeclaration declaration_;
   Triple limits_;
-  std::vector<JudgedPair> pairs_;
+  std::vector<PicturedPair> pairs_;
   ErrorList errors_, emulation_errors_;
   Index sampled_ = 0, emulated_ = 0, wrong_pattern_ = 0;
   Index failed_emulations_ = 0;  // elements that only the emulation makes NaN or infinite

@@ -1,12 +1,15 @@
 // Bitwise contracts: what must agree in every bit, run on the case at hand.
 //
-//   variants       two variants that the operator declares equal (num_steps, tiles, one pass or
-//   two, ...) rerun          the same call again threads        one thread against all, and against
-//   2, 3 and 7 poison         outputs filled with another pattern, and every fresh allocation with
-//   huge numbers batch alone    the last batch element by itself head alone     the last head (with
-//   its group of value heads) by itself packed alone   each of up to four sequences of a packed
-//   case by itself resume         time cut where the path may be cut, the final state fed back as
-//   the initial one state layout   states stored [key, value] against [value, key]
+//   variants        two variants that the operator declares equal (num_steps, tiles, ...)
+//   rerun           the same call again
+//   threads         1, 2, 3 and 7 threads
+//   poison          outputs and every fresh allocation filled with one of three bytes
+//
+//   batch alone     the last batch element by itself
+//   head alone      the last head, with its group of value heads, by itself
+//   sequence alone  each of up to four sequences of a packed case by itself
+//   resumed         time cut where the path may be cut, the final state fed back as the initial one
+//   state layout    states stored [key, value] against [value, key]
 //
 // A violation names the first byte that differs, its coordinate and both values.
 #pragma once

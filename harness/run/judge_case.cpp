@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "harness/run/places.hpp"
 #include "reference/core/parallel.hpp"
 
 namespace groundstate::harness {
@@ -23,65 +24,6 @@ Matrix<double> farthest(const std::vector<Matrix<double>>& emulations, const Mat
   }
   return result.unaryExpr([type](double x) { return round_to_type(type, x); });
 }
-
-// Where a pair's matrix lies in a tensor. Rows are time where the tensor has it, else key; columns
-// are what is left of key and value. Pairs that differ in an axis that the tensor lacks share a
-// place.
-struct PairSlice {
-  Index rows = 1, columns = 1, row_stride = 0, column_stride = 0, start = 0;
-  PairAt place;  // sequence and head as the tensor counts them
-
-  PairSlice(const Tensor& tensor, const Pair& pair) : PairSlice(tensor.axes(), pair) {}
-  PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
-    const bool has_time = std::any_of(
-        axes.begin(), axes.end(), [](const AxisExtent& axis) { return axis.name == Time::name; });
-    const auto rows_along = [this](Index extent, Index stride) {
-      rows = extent;
-      row_stride = stride;
-    };
-    const auto columns_along = [this](Index extent, Index stride) {
-      columns = extent;
-      column_stride = stride;
-    };
-    for (const AxisExtent& axis : axes) {
-      if (axis.name == Batch::name || axis.name == Sequence::name) {
-        place.sequence = pair.sequence;
-        start += (axis.name == Batch::name ? pair.batch : pair.sequence) * axis.stride;
-      }
-      if (axis.name == Head::name || axis.name == ValueHead::name) {
-        place.head = axis.name == Head::name ? pair.head : pair.value_head;
-        start += place.head * axis.stride;
-      }
-      if (axis.name == Time::name) {
-        rows_along(pair.length, axis.stride);
-        start += pair.begin * axis.stride;
-      }
-      if (axis.name == groundstate::Key::name && !has_time) rows_along(axis.extent, axis.stride);
-      if ((axis.name == groundstate::Key::name && has_time) || axis.name == Value::name)
-        columns_along(axis.extent, axis.stride);
-    }
-  }
-  Index offset(Index row, Index column) const {
-    return start + row * row_stride + column * column_stride;
-  }
-};
-
-// The pairs of a case by the place of one output tensor that they contribute to.
-class Places {
- public:
-  Places(const TensorSpec& spec, const std::vector<Pair>& pairs) : axes_(spec.axes) {
-    for (const Pair& pair : pairs) ++contributors_[key(pair)];
-  }
-  Index contributors(const Pair& pair) const { return contributors_.at(key(pair)); }
-  std::pair<Index, Index> key(const Pair& pair) const {
-    const PairAt place = PairSlice(axes_, pair).place;
-    return {place.sequence, place.head};
-  }
-
- private:
-  std::vector<AxisExtent> axes_;
-  std::map<std::pair<Index, Index>, Index> contributors_;
-};
 
 struct Measured {
   PairScale scale;
@@ -206,22 +148,6 @@ TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool pack
 }
 
 }  // namespace
-
-Matrix<double> gather_output(const Tensor& tensor, const Pair& pair) {
-  const PairSlice at(tensor, pair);
-  Matrix<double> result(at.rows, at.columns);
-  for (Index i = 0; i < at.rows; ++i)
-    for (Index j = 0; j < at.columns; ++j) result(i, j) = tensor.load(at.offset(i, j));
-  return result;
-}
-
-void update_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor,
-                   double (*combine)(double old, double own)) {
-  const PairSlice at(tensor, pair);
-  for (Index i = 0; i < at.rows; ++i)
-    for (Index j = 0; j < at.columns; ++j)
-      tensor.store(at.offset(i, j), combine(tensor.load(at.offset(i, j)), matrix(i, j)));
-}
 
 void set_intervals(Candidate& candidate, bool exact_gates) {
   const RecipeUnits& units = candidate.declaration.recipe;

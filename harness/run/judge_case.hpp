@@ -47,10 +47,4 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
 
 WantedFields wanted_fields(const std::vector<Candidate>& candidates);
 
-// The part of an output tensor at the place of a pair, as the matrix of PairOutputs.
-Matrix<double> gather_output(const Tensor& tensor, const Pair& pair);
-// And back, element by element: combine(what is there, what the pair brings).
-void update_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor,
-                   double (*combine)(double there, double own));
-
 }  // namespace groundstate::harness

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "harness/run/judge_case.hpp"
+#include "harness/run/places.hpp"
 #include "harness/run/scale.hpp"
 #include "reference/core/parallel.hpp"
 

@@ -1,5 +1,6 @@
 #include "harness/run/report_message.hpp"
 
+#include <array>
 #include <cstring>
 #include <optional>
 #include <stdexcept>
@@ -13,8 +14,8 @@ namespace {
 // The fields of each struct. A field that is missing here does not compile.
 
 auto fields(Clause& x) {
-  auto& [name, value, limit, applicable, passed, detail] = x;
-  return std::tie(name, value, limit, applicable, passed, detail);
+  auto& [name, value, limit, applicable, passed, detail, raised] = x;
+  return std::tie(name, value, limit, applicable, passed, detail, raised);
 }
 auto fields(Triple& x) {
   auto& [median, p999, maximum] = x;
@@ -46,11 +47,23 @@ auto fields(Where& x) {
   return std::tie(axes, elements, bad, first, worst, sequences, heads, rows, columns, residue,
                   ragged_tail, first_token, last_token, unwritten_rows);
 }
+auto fields(ErrorPicture::Along& x) {
+  auto& [rows, maximum, rms, emulation_rms] = x;
+  return std::tie(rows, maximum, rms, emulation_rms);
+}
+auto fields(ErrorPicture::Map& x) {
+  auto& [rows, pairs, lines, cells] = x;
+  return std::tie(rows, pairs, lines, cells);
+}
+auto fields(ErrorPicture& x) {
+  auto& [axes, length, path, emulation, along, map] = x;
+  return std::tie(axes, length, path, emulation, along, map);
+}
 auto fields(TensorVerdict& x) {
   auto& [tensor, status, clauses, errors, emulation, power, elements, sampled_pairs, pairs, where,
-         finding] = x;
+         finding, picture] = x;
   return std::tie(tensor, status, clauses, errors, emulation, power, elements, sampled_pairs, pairs,
-                  where, finding);
+                  where, finding, picture);
 }
 auto fields(PathVerdict& x) {
   auto& [status, tensors] = x;
@@ -91,6 +104,10 @@ class Writer {
     put_size(text.size());
     bytes += text;
   }
+  template <class T, std::size_t size>
+  void put(std::array<T, size>& list) {
+    for (T& x : list) put(x);
+  }
   template <class T>
   void put(std::vector<T>& list) {
     put_size(list.size());
@@ -118,6 +135,10 @@ class Reader {
       std::apply([this](auto&... own) { (get(own), ...); }, fields(x));
   }
   void get(std::string& text) { text = next(size()); }
+  template <class T, std::size_t size>
+  void get(std::array<T, size>& list) {
+    for (T& x : list) get(x);
+  }
   template <class T>
   void get(std::vector<T>& list) {
     for (std::size_t left = size(); left > 0; --left) get(list.emplace_back());

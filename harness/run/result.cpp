@@ -41,7 +41,7 @@ json environment() {
 
 std::vector<json> to_records(const CaseReport& report) {
   std::vector<json> records;
-  const json shared = {{"schema", 1},
+  const json shared = {{"schema", record_schema},
                        {"case", report.case_text},
                        {"id", report.id},
                        {"operator", report.operator_name}};
@@ -106,7 +106,9 @@ void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& rai
               clause.value <= clause.limit * limit.factor) {
             clause.passed = needed = true;
             clause.limit *= limit.factor;
-            clause.detail = fmt::format("limit raised x{:g}: {}", limit.factor, limit.reason);
+            clause.raised = limit.factor;
+            clause.detail = fmt::format("limit raised x{:g} until {:%F}: {}", limit.factor,
+                                        std::chrono::sys_days(limit.expires), limit.reason);
           }
         const bool clean = std::all_of(tensor.clauses.begin(), tensor.clauses.end(),
                                        [](const Clause& c) { return c.passed; });

@@ -40,7 +40,9 @@ struct CaseReport {
 };
 
 // One line per result, per bitwise contract, and per raised limit that has expired or that nothing
-// needs; schema 1. `records` of each is their number, so that a reader knows a whole case.
+// needs; `records` of each is their number, so that a reader knows a whole case. A reader ignores
+// keys that it does not know; schema is another number when a known key changes its meaning.
+inline constexpr int record_schema = 1;
 std::vector<nlohmann::json> to_records(const CaseReport& report);
 
 // Where the program was built and runs: compiler, flags, processor threads.

@@ -8,7 +8,7 @@
 //
 // dS is the same recurrence as S: in reversed time, with scale q for k, do for v and the gate of
 // the next token. So dv is its output for the query k; dq and dk are outputs of the transposed
-// states, whose rows are values. All three are calls of `advance` (step.hpp) with its order of
+// states, whose rows are values. All three are the step of the forward (step.hpp) with its order of
 // operations, and no gradient is a difference of large sums.
 //
 // <dS_t, S_{t-1}> runs over strips of value columns, each as a tree (inner_product), the strips in

@@ -1,4 +1,5 @@
 // harness/run: cases through paths, judge and contracts.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -16,6 +17,7 @@
 #include "harness/run/judge_case.hpp"
 #include "harness/run/oracle_tensors.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/places.hpp"
 #include "harness/run/run_case.hpp"
 #include "harness/run/sample.hpp"
 #include "reference/core/parallel.hpp"
@@ -36,25 +38,14 @@ RunOptions only(std::vector<std::string> paths) {
 
 // ---- limits
 
-// Seeds and shapes that groundstate_calibrate does not use.
-TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
-  const std::vector<std::pair<std::string, std::vector<std::string>>> rows = {
-      {"dtype=fp64", {"chunked", "scan", "parallel"}},
-      {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked:tf32"}},
-      {"dtype=bf16",
-       {"chunked:tensorcore-bf16", "fused[key_tile=32]:tensorcore-bf16",
-        "chunked:tensorcore-bf16-state", "recurrent:single-bf16-state"}},
-      {"dtype=fp16", {"chunked:tensorcore-fp16"}},
-  };
+// Every case of the line passes with every path of its row; the number of tensors judged.
+Index honest_tensors(std::string_view line,
+                     const std::vector<std::pair<std::string, std::vector<std::string>>>& rows) {
   Index tensors = 0;
   for (const auto& [type, paths] : rows) {
     RunOptions options = only(paths);
     options.equalities = false;
-    for (const Case& c :
-         expand("simple_gla T/K/V/values=192/64/96/normal,777/40/24/scaled "
-                "gate=open,slow,medium,normal,fast,mixed,reset,chunk_end seed=911 " +
-                    type,
-                grammars())) {
+    for (const Case& c : expand(fmt::format("{} {}", line, type), grammars())) {
       const CaseReport report = run_case(operator_of(c), {c, {}, {}, {}}, options);
       for (const Result& result : report.results) {
         EXPECT_EQ(result.status, Status::passed) << result.reproducer;
@@ -62,37 +53,36 @@ TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
       }
     }
   }
+  return tensors;
+}
+
+// Seeds and shapes that groundstate_calibrate does not use.
+TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
+  const Index tensors = honest_tensors(
+      "simple_gla T/K/V/values=192/64/96/normal,777/40/24/scaled "
+      "gate=open,slow,medium,normal,fast,mixed,reset,chunk_end seed=911",
+      {{"dtype=fp64", {"chunked", "scan", "parallel"}},
+       {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked:tf32"}},
+       {"dtype=bf16",
+        {"chunked:tensorcore-bf16", "fused[key_tile=32]:tensorcore-bf16",
+         "chunked:tensorcore-bf16-state", "recurrent:single-bf16-state"}},
+       {"dtype=fp16", {"chunked:tensorcore-fp16"}}});
   EXPECT_EQ(tensors, 16 * 2 * (3 + 3 + 4 + 1));
 }
 
 // Without a bf16 state at every token: where values are scaled, updates of dS below half an ulp are
 // lost, all in one direction, and the bias test says so by rights.
 TEST(Limits, HonestGradientsOfOtherSeedsAndShapesStayInside) {
-  const std::vector<std::pair<std::string, std::vector<std::string>>> rows = {
-      {"dtype=fp64", {"chunked", "segmented"}},
-      {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked[dg_form=global]:single"}},
-      {"dtype=bf16",
-       {"chunked:tensorcore-bf16", "chunked[dh_dtype=operand]:tensorcore-bf16",
-        "chunked:tensorcore-bf16-state", "segmented:tensorcore-bf16"}},
-      {"dtype=fp16", {"fused:tensorcore-fp16"}},
-  };
-  Index tensors = 0;
-  for (const auto& [type, paths] : rows) {
-    RunOptions options = only(paths);
-    options.equalities = false;
-    for (const Case& c :
-         expand("simple_gla.backward T/K/V/values=192/64/96/normal,333/40/24/scaled "
-                "gate=open,medium,normal,fast,mixed,reset,chunk_end gate_inputs=both gamma=-0.001 "
-                "state=random dht=random seed=911 " +
-                    type,
-                grammars())) {
-      const CaseReport report = run_case(operator_of(c), {c, {}, {}, {}}, options);
-      for (const Result& result : report.results) {
-        EXPECT_EQ(result.status, Status::passed) << result.reproducer;
-        tensors += static_cast<Index>(result.verdict.tensors.size());
-      }
-    }
-  }
+  const Index tensors = honest_tensors(
+      "simple_gla.backward T/K/V/values=192/64/96/normal,333/40/24/scaled "
+      "gate=open,medium,normal,fast,mixed,reset,chunk_end gate_inputs=both gamma=-0.001 "
+      "state=random dht=random seed=911",
+      {{"dtype=fp64", {"chunked", "segmented"}},
+       {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked[dg_form=global]:single"}},
+       {"dtype=bf16",
+        {"chunked:tensorcore-bf16", "chunked[dh_dtype=operand]:tensorcore-bf16",
+         "chunked:tensorcore-bf16-state", "segmented:tensorcore-bf16"}},
+       {"dtype=fp16", {"fused:tensorcore-fp16"}}});
   EXPECT_EQ(tensors, 14 * 6 * (2 + 3 + 4 + 1));
 }
 

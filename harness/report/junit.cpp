@@ -1,0 +1,94 @@
+#include <fmt/format.h>
+
+#include <kainjow/mustache.hpp>
+
+#include "harness/report/documents.hpp"
+#include "harness/report/templates.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+using kainjow::mustache::data;
+using kainjow::mustache::list;
+using kainjow::mustache::object;
+
+struct Counts {
+  Index tests = 0, failures = 0, skipped = 0;
+  void into(object& target) const {
+    target["tests"] = fmt::format("{}", tests);
+    target["failures"] = fmt::format("{}", failures);
+    target["skipped"] = fmt::format("{}", skipped);
+  }
+};
+
+object test(const std::string& classname, const std::string& name, double seconds) {
+  return {{"classname", classname}, {"name", name}, {"seconds", fmt::format("{:.6f}", seconds)}};
+}
+
+object failure(std::string_view type, const std::string& message, const std::string& text) {
+  return {{"type", std::string(type)}, {"message", message}, {"text", text}};
+}
+
+object test_of(const ReportedResult& own, Counts& counts) {
+  const Result& result = own.result;
+  // Seconds of a hostile record may be anything.
+  object entry = test(own.operator_name, fmt::format("{} {}", result.path, result.recipe),
+                      result.seconds >= 0 && result.seconds < 1e9 ? result.seconds : 0);
+  const std::string finding = own.finding();
+  ++counts.tests;
+  if (is_failure(result.status)) {
+    ++counts.failures;
+    entry["failure"] = data(failure(name_of(result.status), own.worst_clause(),
+                                    fmt::format("{}\n{}", finding, result.reproducer)));
+  } else if (!is_judged(result.status)) {
+    ++counts.skipped;
+    entry["skip"] =
+        data(object{{"message", fmt::format("{}: {}", name_of(result.status), finding)}});
+  } else {
+    entry["output"] =
+        data(object{{"text", fmt::format("{}: {}{}", name_of(result.status), own.worst_clause(),
+                                         finding.empty() ? "" : "; " + finding)}});
+  }
+  return entry;
+}
+
+}  // namespace
+
+std::string junit(const Overview& overview) {
+  Counts all;
+  list suites;
+  for (const ReportedCase& own : overview.cases) {
+    Counts counts;
+    list cases;
+    for (const ReportedResult* const result : own.results)
+      cases.push_back(test_of(*result, counts));
+    for (const ReportedContract* const contract : own.contracts) {
+      object entry = test(own.operator_name + ".contract", contract->equality.name, 0);
+      ++counts.tests;
+      if (contract->equality.violation) {
+        ++counts.failures;
+        entry["failure"] =
+            data(failure("contract", contract->equality.reason, *contract->equality.violation));
+      }
+      cases.push_back(entry);
+    }
+    for (const ReportedProblem* const problem : own.problems) {
+      object entry = test(own.operator_name + ".raised_limit", problem->text, 0);
+      ++counts.tests;
+      ++counts.failures;
+      entry["failure"] = data(failure("raised limit", problem->text, problem->source));
+      cases.push_back(entry);
+    }
+    all.tests += counts.tests;
+    all.failures += counts.failures;
+    all.skipped += counts.skipped;
+    object suite = {{"name", own.text}, {"cases", data(cases)}};
+    counts.into(suite);
+    suites.push_back(suite);
+  }
+  object root = {{"suites", data(suites)}};
+  all.into(root);
+  return kainjow::mustache::mustache(templates::junit).render(root);
+}
+
+}  // namespace groundstate::harness

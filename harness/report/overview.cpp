@@ -1,0 +1,86 @@
+#include "harness/report/overview.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+namespace groundstate::harness {
+
+std::string plural(Index count, std::string_view one, std::string_view many) {
+  return fmt::format("{} {}", count, count == 1 ? one : many);
+}
+
+int severity(Status status) {
+  return is_failure(status) ? 3 : status == Status::marginal ? 2 : is_judged(status) ? 0 : 1;
+}
+
+Index ReportedCase::broken() const {
+  return std::ranges::count_if(contracts,
+                               [](const auto* own) { return own->equality.violation.has_value(); });
+}
+
+Status ReportedCase::status() const {
+  if (broken() > 0 || !problems.empty()) return Status::failed;
+  Status worst = Status::passed;
+  bool any_judged = results.empty();
+  for (const ReportedResult* const own : results) {
+    any_judged = any_judged || is_judged(own->result.status);
+    if (is_judged(own->result.status) && severity(own->result.status) > severity(worst))
+      worst = own->result.status;
+  }
+  return any_judged ? worst : results.front()->result.status;
+}
+
+const ReportedResult* ReportedCase::nearest() const {
+  const ReportedResult* nearest = nullptr;
+  const auto rank = [](const ReportedResult* own) {
+    return std::pair(severity(own->result.status), own->ratio());
+  };
+  for (const ReportedResult* const own : results)
+    if (is_judged(own->result.status) && (nearest == nullptr || rank(own) > rank(nearest)))
+      nearest = own;
+  return nearest;
+}
+
+Overview::Overview(const Records& records) {
+  std::map<std::string, std::size_t> places;
+  const auto case_of = [&](const RecordOrigin& own) -> ReportedCase& {
+    const auto [place, is_new] = places.try_emplace(own.case_text, cases.size());
+    if (is_new) cases.push_back({own.case_text, own.id, own.operator_name, {}, {}, {}});
+    return cases[place->second];
+  };
+  std::map<Status, Index> counts;
+  Index judged = 0, failures = 0;
+  for (const ReportedResult& own : records.results) {
+    case_of(own).results.push_back(&own);
+    ++counts[own.result.status];
+    judged += is_judged(own.result.status);
+    failures += is_failure(own.result.status);
+    for (const TensorVerdict& tensor : own.result.verdict.tensors)
+      for (const Clause& clause : tensor.clauses)
+        if (clause.raised != 1) raised.push_back({&own, &tensor, &clause});
+  }
+  for (const ReportedContract& own : records.contracts) {
+    case_of(own).contracts.push_back(&own);
+    ++contracts;
+    broken += own.equality.violation.has_value();
+  }
+  for (const ReportedProblem& own : records.problems) case_of(own).problems.push_back(&own);
+  for (const Status status : {Status::failed, Status::mistrusted, Status::marginal, Status::passed,
+                              Status::unsupported, Status::unavailable})
+    if (counts[status] > 0) statuses.push_back({status, counts[status]});
+  headline = failures > 0  ? fmt::format("{} of {} failed", failures,
+                                         plural(judged, "judged result", "judged results"))
+             : judged == 0 ? "nothing was judged"
+                           : fmt::format("no failure among {}",
+                                         plural(judged, "judged result", "judged results"));
+  if (broken > 0)
+    headline += fmt::format(", {} broken", plural(broken, "bitwise contract", "bitwise contracts"));
+  if (!records.problems.empty())
+    headline += fmt::format(
+        ", {} expired or not needed",
+        plural(static_cast<Index>(records.problems.size()), "raised limit", "raised limits"));
+}
+
+}  // namespace groundstate::harness

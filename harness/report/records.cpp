@@ -1,0 +1,398 @@
+#include "harness/report/records.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "harness/case/error.hpp"
+#include "harness/case/text.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::size_t most_windows = 4096, most_worst = 1000;
+
+// What is wrong with a line; the reader adds which.
+struct BadRecord : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+[[noreturn]] void refuse(std::string_view name, std::string_view wanted) {
+  throw BadRecord(fmt::format("'{}' is not {}", shown(name), wanted));
+}
+
+const json& member(const json& object, const char* name) {
+  if (!object.is_object() || !object.contains(name))
+    throw BadRecord(fmt::format("'{}' is missing", name));
+  return object.at(name);
+}
+
+std::string text_in(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (!value.is_string()) refuse(name, "a text");
+  return printable(value.get_ref<const std::string&>());
+}
+
+std::string optional_text_in(const json& object, const char* name) {
+  return object.contains(name) ? text_in(object, name) : "";
+}
+
+double number_of(const json& value, std::string_view name) {
+  if (value.is_number()) return value.get<double>();
+  if (value == "nan") return std::numeric_limits<double>::quiet_NaN();
+  if (value == "inf") return std::numeric_limits<double>::infinity();
+  if (value == "-inf") return -std::numeric_limits<double>::infinity();
+  refuse(name, "a number");
+}
+
+double number_in(const json& object, const char* name) {
+  return number_of(member(object, name), name);
+}
+
+// Not negative.
+Index count_of(const json& value, std::string_view name) {
+  if (!value.is_number_integer()) refuse(name, "a count");
+  const auto count = value.get<std::int64_t>();
+  if (count < 0 || count > (std::int64_t{1} << 53)) refuse(name, "a count");
+  return count;
+}
+
+Index count_in(const json& object, const char* name) {
+  return count_of(member(object, name), name);
+}
+
+bool truth_in(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (!value.is_boolean()) refuse(name, "true or false");
+  return value.get<bool>();
+}
+
+const json& list_in(const json& object, const char* name, std::size_t most) {
+  const json& value = member(object, name);
+  if (!value.is_array() || value.size() > most)
+    refuse(name, fmt::format("a list of at most {}", most));
+  return value;
+}
+
+const json& object_in(const json& object, const char* name) {
+  const json& value = member(object, name);
+  if (!value.is_object()) refuse(name, "an object");
+  return value;
+}
+
+std::vector<double> numbers_in(const json& object, const char* name) {
+  std::vector<double> numbers;
+  for (const json& value : list_in(object, name, most_windows))
+    numbers.push_back(number_of(value, name));
+  return numbers;
+}
+
+Status status_in(const json& object) {
+  const std::string text = text_in(object, "status");
+  for (const Status status : {Status::passed, Status::marginal, Status::failed, Status::mistrusted,
+                              Status::unavailable, Status::unsupported})
+    if (text == name_of(status)) return status;
+  throw BadRecord(fmt::format("there is no status '{}'", shown(text)));
+}
+
+Triple triple_in(const json& object, const char* name) {
+  const std::vector<double> numbers = numbers_in(object, name);
+  if (numbers.size() != 3) refuse(name, "three numbers");
+  return {numbers[0], numbers[1], numbers[2]};
+}
+
+Clause clause_of(const std::string& name, const json& record) {
+  if (!record.is_object()) refuse(name, "a clause");
+  Clause clause;
+  clause.name = printable(name);
+  clause.detail = text_in(record, "detail");
+  clause.applicable = truth_in(record, "applicable");
+  if (!clause.applicable) return clause;
+  clause.value = number_in(record, "value");
+  clause.limit = number_in(record, "limit");
+  clause.passed = truth_in(record, "passed");
+  if (record.contains("raised")) clause.raised = number_in(record, "raised");
+  return clause;
+}
+
+// The order of the judge: pattern, then A to E, then median before 99.9 % before maximum.
+std::string sort_key(const Clause& clause) {
+  const std::string& name = clause.name;
+  if (name == "pattern") return "";
+  const auto point = name.ends_with(".median") ? 'a' : name.ends_with(".99.9%") ? 'b' : 'c';
+  return fmt::format("{}{}{}", name.substr(0, 1), point, name);
+}
+
+TensorAxes axes_of(const json& record) {
+  TensorAxes axes;
+  axes.rows_are_time = truth_in(record, "time");
+  axes.sequence = text_in(record, "sequence");
+  axes.head = text_in(record, "head");
+  axes.row = text_in(record, "row");
+  axes.column = text_in(record, "column");
+  axes.chunk = count_in(record, "chunk");
+  return axes;
+}
+
+ErrorPicture::Histogram histogram_in(const json& object, const char* name, Index first) {
+  ErrorPicture::Histogram histogram{};
+  auto level = static_cast<std::size_t>(std::min<Index>(first, error_levels));
+  for (const json& count : list_in(object, name, error_levels - level))
+    histogram[level++] = count_of(count, name);
+  return histogram;
+}
+
+ErrorPicture::Map map_of(const json& record, Index length) {
+  ErrorPicture::Map map;
+  map.rows = count_in(record, "rows");
+  map.pairs = count_in(record, "pairs");
+  for (const json& pair : list_in(record, "lines", ErrorPicture::map_lines)) {
+    if (!pair.is_array() || pair.size() != 2) refuse("lines", "a list of pairs");
+    map.lines.push_back({count_of(pair[0], "lines"), count_of(pair[1], "lines")});
+  }
+  for (const json& line : list_in(record, "cells", ErrorPicture::map_lines)) {
+    if (!line.is_string()) refuse("cells", "a list of texts");
+    map.cells.push_back(line.get<std::string>());
+    const std::string& cells = map.cells.back();
+    if (cells.size() > static_cast<std::size_t>(ErrorPicture::map_columns) ||
+        cells.size() != map.cells.front().size() ||
+        !std::all_of(cells.begin(), cells.end(), [](char c) { return level_of(c).has_value(); }))
+      refuse("cells", "a map of error levels");
+  }
+  const auto columns = static_cast<Index>(map.cells.empty() ? 0 : map.cells.front().size());
+  if (map.rows < 1 || map.pairs < 1 || map.lines.size() != map.cells.size() ||
+      columns != (length + map.rows - 1) / map.rows)
+    refuse("map", "a map of the tensor");
+  return map;
+}
+
+ErrorPicture picture_of(const json& record) {
+  ErrorPicture picture;
+  picture.axes = axes_of(object_in(record, "axes"));
+  picture.length = count_in(record, "length");
+  const json& histogram = object_in(record, "histogram");
+  const Index first = count_in(histogram, "first");
+  picture.path = histogram_in(histogram, "path", first);
+  if (histogram.contains("emulation"))
+    picture.emulation = histogram_in(histogram, "emulation", first);
+  if (record.contains("along")) {
+    const json& along = object_in(record, "along");
+    ErrorPicture::Along& own = picture.along.emplace();
+    own.rows = count_in(along, "rows");
+    own.maximum = numbers_in(along, "maximum");
+    own.rms = numbers_in(along, "rms");
+    if (along.contains("emulation_rms")) own.emulation_rms = numbers_in(along, "emulation_rms");
+    const std::size_t size = own.maximum.size();
+    if (own.rows < 1 || static_cast<Index>(size) != (picture.length + own.rows - 1) / own.rows ||
+        own.rms.size() != size || (!own.emulation_rms.empty() && own.emulation_rms.size() != size))
+      refuse("along", "one number a window");
+  }
+  if (record.contains("map")) picture.map = map_of(object_in(record, "map"), picture.length);
+  return picture;
+}
+
+void add_where(const json& record, TensorVerdict& tensor, std::vector<std::string>& worst_at) {
+  tensor.where.elements = count_in(record, "elements");
+  tensor.where.bad = count_in(record, "bad");
+  for (const json& element : list_in(record, "worst", most_worst)) {
+    worst_at.push_back(text_in(element, "at"));
+    tensor.where.worst.push_back({{count_in(element, "sequence"), count_in(element, "head")},
+                                  count_in(element, "row"),
+                                  count_in(element, "column"),
+                                  number_in(element, "got"),
+                                  number_in(element, "expected"),
+                                  number_in(element, "error")});
+  }
+}
+
+void add_tensor(const std::string& name, const json& record, ReportedResult& result) {
+  TensorVerdict tensor;
+  tensor.tensor = printable(name);
+  tensor.status = status_in(record);
+  for (const auto& [clause, entry] : object_in(record, "clauses").items())
+    tensor.clauses.push_back(clause_of(clause, entry));
+  std::ranges::sort(tensor.clauses, {}, sort_key);
+  tensor.errors = triple_in(record, "errors");
+  if (record.contains("emulation")) tensor.emulation = triple_in(record, "emulation");
+  const json& power = object_in(record, "power");
+  tensor.power = {number_in(power, "carry"), number_in(power, "gate")};
+  tensor.elements = count_in(record, "elements");
+  tensor.pairs = count_in(record, "pairs");
+  tensor.sampled_pairs = count_in(record, "sampled_pairs");
+  tensor.finding = optional_text_in(record, "finding");
+  std::vector<std::string> worst_at;
+  if (record.contains("where")) add_where(object_in(record, "where"), tensor, worst_at);
+  result.pictured.push_back(record.contains("picture"));
+  if (result.pictured.back()) tensor.picture = picture_of(object_in(record, "picture"));
+  tensor.where.axes = tensor.picture.axes;
+  result.result.verdict.tensors.push_back(std::move(tensor));
+  result.worst_at.push_back(std::move(worst_at));
+}
+
+std::string environment_text(const json& record) {
+  std::vector<std::string> parts;
+  for (const auto& [name, value] : object_in(record, "environment").items())
+    parts.push_back(printable(fmt::format(
+        "{} {}", name,
+        value.is_string() ? value.get<std::string>()
+                          : value.dump(-1, ' ', false, json::error_handler_t::replace))));
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+void add_result(const RecordOrigin& origin, const json& record, Records& records) {
+  ReportedResult own;
+  static_cast<RecordOrigin&>(own) = origin;
+  own.result.path = text_in(record, "path");
+  own.result.recipe = text_in(record, "recipe");
+  own.result.form = text_in(record, "form");
+  own.result.device = text_in(record, "device");
+  own.result.status = status_in(record);
+  own.result.seconds = number_in(record, "seconds");
+  own.result.reproducer = text_in(record, "reproducer");
+  own.result.note = optional_text_in(record, "note");
+  own.reason = optional_text_in(record, "reason");
+  for (const auto& [name, tensor] : object_in(record, "tensors").items())
+    add_tensor(name, tensor, own);
+  own.result.verdict.status = own.result.status;
+  const std::string environment = environment_text(record);
+  if (std::ranges::find(records.environments, environment) == records.environments.end())
+    records.environments.push_back(environment);
+  records.results.push_back(std::move(own));
+}
+
+void add_record(const std::string& source, const std::string& line, Records& records) {
+  const json record = json::parse(line, nullptr, false);
+  if (record.is_discarded()) throw BadRecord("is no JSON (cut off or damaged)");
+  if (!record.is_object()) throw BadRecord("is no JSON object");
+  const json& schema = member(record, "schema");
+  if (schema != record_schema)
+    throw BadRecord(fmt::format("has schema {}; this program reads schema {}",
+                                shown(schema.dump(-1, ' ', true, json::error_handler_t::replace)),
+                                record_schema));
+  const RecordOrigin origin{source, text_in(record, "case"), text_in(record, "id"),
+                            text_in(record, "operator")};
+  if (record.contains("path")) {
+    add_result(origin, record, records);
+  } else if (record.contains("equality")) {
+    ReportedContract contract;
+    static_cast<RecordOrigin&>(contract) = origin;
+    contract.equality = {text_in(record, "equality"), text_in(record, "why"), std::nullopt};
+    if (status_in(record) != Status::passed)
+      contract.equality.violation = optional_text_in(record, "violation");
+    records.contracts.push_back(std::move(contract));
+  } else if (record.contains("raised_limit_problem")) {
+    ReportedProblem problem;
+    static_cast<RecordOrigin&>(problem) = origin;
+    problem.text = text_in(record, "raised_limit_problem");
+    records.problems.push_back(std::move(problem));
+  } else {
+    throw BadRecord("is no result, bitwise contract or raised limit");
+  }
+}
+
+void read_file(const std::string& name, Records& records) {
+  const auto unreadable = [&](int reason) {
+    throw UsageError(fmt::format("{}: cannot be read: {}", name, std::strerror(reason)));
+  };
+  std::error_code ignored;
+  if (std::filesystem::is_directory(name, ignored)) unreadable(EISDIR);
+  errno = 0;
+  std::ifstream file(name, std::ios::binary);
+  if (!file) unreadable(errno);
+  std::string line;
+  Index number = 0, found = 0;
+  while (std::getline(file, line)) {
+    ++number;
+    if (trim(line).empty()) continue;
+    const std::string source = fmt::format("{}:{}", name, number);
+    try {
+      add_record(source, line, records);
+    } catch (const BadRecord& bad) {
+      throw UsageError(fmt::format("{}: {}", source, bad.what()));
+    }
+    ++found;
+  }
+  if (file.bad()) unreadable(errno);
+  if (found == 0) throw UsageError(fmt::format("{}: holds no result", name));
+}
+
+}  // namespace
+
+double ReportedResult::ratio() const {
+  const TensorVerdict* const tensor = result.verdict.worst();
+  const Clause* const clause = tensor != nullptr ? tensor->worst() : nullptr;
+  return clause != nullptr ? clause->ratio() : 0;
+}
+
+std::string ReportedResult::worst_clause() const {
+  const TensorVerdict* const tensor = result.verdict.worst();
+  const Clause* const clause = tensor != nullptr ? tensor->worst() : nullptr;
+  if (clause == nullptr) return "";
+  return fmt::format("{} {} / {} ({})", clause->name, short_number(clause->value),
+                     short_number(clause->limit), tensor->tensor);
+}
+
+std::string ReportedResult::finding() const {
+  std::vector<std::string> parts;
+  for (const TensorVerdict& tensor : result.verdict.tensors)
+    if (!tensor.finding.empty())
+      parts.push_back(fmt::format("{}: {}", tensor.tensor, tensor.finding));
+  if (!result.note.empty()) parts.push_back(result.note);
+  return fmt::format("{}", fmt::join(parts, "; "));
+}
+
+bool Records::any_failure() const {
+  return !problems.empty() || std::ranges::any_of(results, [](const auto& own) {
+    return is_failure(own.result.status);
+  }) || std::ranges::any_of(contracts, [](const auto& own) {
+    return own.equality.violation.has_value();
+  });
+}
+
+Records read_records(const std::vector<std::string>& files) {
+  Records records;
+  records.files = files;
+  for (const std::string& file : files) read_file(file, records);
+  return records;
+}
+
+bool is_failure(Status status) { return status == Status::failed || status == Status::mistrusted; }
+
+bool is_judged(Status status) {
+  return status != Status::unsupported && status != Status::unavailable;
+}
+
+std::string short_number(double x) {
+  if (std::isnan(x)) return "NaN";
+  if (std::isinf(x)) return x > 0 ? "infinite" : "-infinite";
+  return fmt::format("{:.3g}", x);
+}
+
+std::string printable(std::string_view text) {
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto byte = static_cast<unsigned char>(text[i]);
+    if ((byte < 0x20 && byte != '\t' && byte != '\n') || byte == 0x7f) {
+      result += replacement;
+    } else if (text.substr(i).starts_with("\xEF\xBF\xBE") ||
+               text.substr(i).starts_with("\xEF\xBF\xBF")) {
+      result += replacement;
+      i += 2;
+    } else {
+      result += text[i];
+    }
+  }
+  return result;
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,66 @@
+// What `run -o` and `compare -o` have written (harness/run/result.hpp), read back.
+//
+// A line is one object: a result, a bitwise contract, or a raised limit that is a problem. Blank
+// lines are skipped. Throws UsageError for a file that cannot be read or holds no record, and for a
+// line that is no such object, naming file, line and what is wrong with it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "harness/run/result.hpp"
+
+namespace groundstate::harness {
+
+// The case of a record, and the line it comes from.
+struct RecordOrigin {
+  std::string source;  // file:line
+  std::string case_text, id, operator_name;
+};
+
+struct ReportedResult : RecordOrigin {
+  Result result;
+  std::string reason;  // of the .cases line
+  // Where the worst elements lie, in their order, by tensor; and which tensors bring a picture.
+  std::vector<std::vector<std::string>> worst_at;
+  std::vector<bool> pictured;
+
+  // Of the clause nearest to its limit; 0 without any.
+  double ratio() const;
+  // "E.locality 3.1 / 2 (o)"
+  std::string worst_clause() const;
+  std::string finding() const;  // of all tensors, or the note
+};
+
+struct ReportedContract : RecordOrigin {
+  EqualityResult equality;
+};
+
+struct ReportedProblem : RecordOrigin {
+  std::string text;
+};
+
+struct Records {
+  std::vector<std::string> files;
+  std::vector<ReportedResult> results;
+  std::vector<ReportedContract> contracts;
+  std::vector<ReportedProblem> problems;
+  std::vector<std::string> environments;  // each once, as text
+
+  bool any_failure() const;
+};
+
+Records read_records(const std::vector<std::string>& files);
+
+// FAILED or MISTRUSTED.
+bool is_failure(Status status);
+bool is_judged(Status status);
+
+// A number for a person; "NaN" and "infinite" where it is none.
+std::string short_number(double x);
+// Control characters, which neither HTML nor XML can hold, as U+FFFD.
+std::string printable(std::string_view text);
+
+}  // namespace groundstate::harness

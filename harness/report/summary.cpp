@@ -1,0 +1,121 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cctype>
+#include <kainjow/mustache.hpp>
+
+#include "harness/report/documents.hpp"
+#include "harness/report/templates.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+using kainjow::mustache::data;
+using kainjow::mustache::list;
+using kainjow::mustache::object;
+
+// Text that Markdown shows as it is, in a cell of a table or outside of one: what means something
+// to Markdown or HTML becomes an entity. Underscores within a word and colons mean nothing, unless
+// an address follows.
+std::string escaped(const std::string& text) {
+  const auto is_alphanumeric = [&](std::size_t i) {
+    return i < text.size() && std::isalnum(static_cast<unsigned char>(text[i]));
+  };
+  std::string result;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    const bool special = c == '_' ? !(i > 0 && is_alphanumeric(i - 1) && is_alphanumeric(i + 1))
+                         : c == ':'
+                             ? text.compare(i + 1, 1, "/") == 0
+                             : std::string_view("\\`*[]<>|&~@#").find(c) != std::string_view::npos;
+    if (c == '\n' || c == '\t')
+      result += ' ';
+    else if (special)
+      result += fmt::format("&#{};", static_cast<int>(c));
+    else
+      result += c;
+  }
+  return result;
+}
+
+// As HTML code: a code span of Markdown has no way to hold every text in a table.
+std::string code(const std::string& text) { return "<code>" + escaped(text) + "</code>"; }
+
+// "PASSED `a` `b`" for the paths of a case, worst first.
+std::string paths_of(const ReportedCase& own) {
+  std::vector<const ReportedResult*> results = own.results;
+  std::ranges::stable_sort(results, std::greater{},
+                           [](const auto* each) { return severity(each->result.status); });
+  std::string text;
+  const Status* last = nullptr;
+  for (const ReportedResult* const each : results) {
+    if (last == nullptr || *last != each->result.status)
+      text += fmt::format("{}{}:", text.empty() ? "" : "; ", name_of(each->result.status));
+    last = &each->result.status;
+    text += " " + code(each->result.path);
+  }
+  if (!own.contracts.empty())
+    text += fmt::format(
+        "{}{}, {} broken", text.empty() ? "" : "; ",
+        plural(static_cast<Index>(own.contracts.size()), "bitwise contract", "bitwise contracts"),
+        own.broken());
+  return text;
+}
+
+}  // namespace
+
+std::string summary(const Records& records, const Overview& overview) {
+  list tiles, failures, broken, problems, raised, cases, environments;
+  for (const StatusCount& own : overview.statuses)
+    tiles.push_back(object{{"name", std::string(name_of(own.status))},
+                           {"count", fmt::format("{}", own.count)}});
+  if (overview.contracts > 0)
+    tiles.push_back(
+        object{{"name", "bitwise contracts"}, {"count", fmt::format("{}", overview.contracts)}});
+  for (const ReportedResult& own : records.results)
+    if (is_judged(own.result.status) && own.result.status != Status::passed)
+      failures.push_back(object{{"status", std::string(name_of(own.result.status))},
+                                {"case_code", code(own.case_text)},
+                                {"path_code", code(own.result.path)},
+                                {"clause", own.worst_clause()},
+                                {"finding", own.finding()}});
+  for (const ReportedContract& own : records.contracts)
+    if (own.equality.violation)
+      broken.push_back(object{{"name", own.equality.name},
+                              {"case_code", code(own.case_text)},
+                              {"violation", *own.equality.violation}});
+  for (const ReportedProblem& own : records.problems)
+    problems.push_back(object{{"text", own.text}});
+  for (const RaisedClause& own : overview.raised)
+    raised.push_back(object{{"tensor", own.tensor->tensor},
+                            {"name", own.clause->name},
+                            {"value", short_number(own.clause->value)},
+                            {"limit", short_number(own.clause->limit)},
+                            {"detail", own.clause->detail},
+                            {"case_code", code(own.result->case_text)},
+                            {"path_code", code(own.result->result.path)}});
+  for (const ReportedCase& own : overview.cases) {
+    const ReportedResult* const nearest = own.nearest();
+    cases.push_back(object{{"status", std::string(name_of(own.status()))},
+                           {"case_code", code(own.text)},
+                           {"path_codes", paths_of(own)},
+                           {"clause", nearest != nullptr ? nearest->worst_clause() : ""}});
+  }
+  for (const std::string& text : records.environments)
+    environments.push_back(object{{"text", text}});
+  kainjow::mustache::mustache document(templates::summary);
+  document.set_custom_escape(escaped);
+  return document.render(object{{"headline", overview.headline},
+                                {"tiles", data(tiles)},
+                                {"has_failures", data(!failures.empty())},
+                                {"failures", data(failures)},
+                                {"has_broken", data(!broken.empty())},
+                                {"broken", data(broken)},
+                                {"problems", data(problems)},
+                                {"has_raised", data(!raised.empty())},
+                                {"raised_limits", data(raised)},
+                                {"cases", data(cases)},
+                                {"environments", data(environments)}});
+}
+
+}  // namespace groundstate::harness

@@ -1,0 +1,53 @@
+#include "harness/run/places.hpp"
+
+#include <algorithm>
+
+namespace groundstate::harness {
+
+PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
+  const bool has_time = std::any_of(axes.begin(), axes.end(),
+                                    [](const AxisExtent& axis) { return axis.name == Time::name; });
+  const auto rows_along = [this](Index extent, Index stride) {
+    rows = extent;
+    row_stride = stride;
+  };
+  const auto columns_along = [this](Index extent, Index stride) {
+    columns = extent;
+    column_stride = stride;
+  };
+  for (const AxisExtent& axis : axes) {
+    if (axis.name == Batch::name || axis.name == Sequence::name) {
+      place.sequence = pair.sequence;
+      start += (axis.name == Batch::name ? pair.batch : pair.sequence) * axis.stride;
+    }
+    if (axis.name == Head::name || axis.name == ValueHead::name) {
+      place.head = axis.name == Head::name ? pair.head : pair.value_head;
+      start += place.head * axis.stride;
+    }
+    if (axis.name == Time::name) {
+      rows_along(pair.length, axis.stride);
+      start += pair.begin * axis.stride;
+    }
+    if (axis.name == groundstate::Key::name && !has_time) rows_along(axis.extent, axis.stride);
+    if ((axis.name == groundstate::Key::name && has_time) || axis.name == Value::name)
+      columns_along(axis.extent, axis.stride);
+  }
+}
+
+Matrix<double> gather_output(const Tensor& tensor, const Pair& pair) {
+  const PairSlice at(tensor, pair);
+  Matrix<double> result(at.rows, at.columns);
+  for (Index i = 0; i < at.rows; ++i)
+    for (Index j = 0; j < at.columns; ++j) result(i, j) = tensor.load(at.offset(i, j));
+  return result;
+}
+
+void update_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor,
+                   double (*combine)(double there, double own)) {
+  const PairSlice at(tensor, pair);
+  for (Index i = 0; i < at.rows; ++i)
+    for (Index j = 0; j < at.columns; ++j)
+      tensor.store(at.offset(i, j), combine(tensor.load(at.offset(i, j)), matrix(i, j)));
+}
+
+}  // namespace groundstate::harness

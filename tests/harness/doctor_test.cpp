@@ -1,0 +1,444 @@
+// groundstate doctor: a fault planted in a copy of the tree is found, by the check and the operator
+// that it belongs to and by no other; the tree itself is clean (ctest `doctor`).
+#include "harness/doctor/doctor.hpp"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "harness/case/error.hpp"
+#include "harness/doctor/checks.hpp"
+#include "harness/doctor/takes_effect.hpp"
+#include "harness/golden/golden.hpp"
+#include "harness/operators/registry.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+namespace fs = std::filesystem;
+using namespace std::chrono_literals;
+
+constexpr std::chrono::year_month_day today = 2026y / 7 / 1;
+const std::vector<std::string> some_verbs{"list", "run", "golden"};
+
+struct Ended {
+  int code = -1;
+  std::string text;  // standard output and standard error
+};
+
+Ended groundstate(const fs::path& folder, const std::string& arguments) {
+  const char* const program = std::getenv("GROUNDSTATE");
+  const fs::path path = fs::absolute(program != nullptr ? program : "build/cpu/groundstate");
+  Ended result;
+  FILE* const pipe = popen(
+      fmt::format("cd '{}' && '{}' {} 2>&1", folder.string(), path.string(), arguments).c_str(),
+      "r");
+  std::array<char, 4096> buffer;
+  for (std::size_t count; (count = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+    result.text.append(buffer.data(), count);
+  const int status = pclose(pipe);
+  if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
+  return result;
+}
+
+std::string content(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// A folder of its own for each test, with a copy of what doctor looks at.
+class Doctor : public testing::Test {
+ protected:
+  Doctor() {
+    std::string pattern = (fs::temp_directory_path() / "doctor_test_XXXXXX").string();
+    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
+    root_ = pattern;
+    for (const char* const name : {"CMakeLists.txt", "README.md"}) fs::copy(name, root_ / name);
+    fs::create_directories(root_ / "tests");
+    for (const char* const name : {"data", "tests/reference"})
+      fs::copy(name, root_ / name, fs::copy_options::recursive);
+  }
+  ~Doctor() override { fs::remove_all(root_); }
+
+  void write(const std::string& name, const std::string& text) const {
+    fs::create_directories((root_ / name).parent_path());
+    std::ofstream(root_ / name, std::ios::binary) << text;
+  }
+  void append(const std::string& name, const std::string& text) const {
+    write(name, content(root_ / name) + text);
+  }
+  // The text is there, every time it is replaced.
+  void replace(const std::string& name, const std::string& old, const std::string& by) const {
+    std::string text = content(root_ / name);
+    ASSERT_NE(text.find(old), text.npos) << name << " has no " << old;
+    for (std::size_t at = 0; (at = text.find(old, at)) != text.npos; at += by.size())
+      text.replace(at, old.size(), by);
+    write(name, text);
+  }
+
+  // Everything that is wrong, as "check/operator: sentence".
+  std::vector<std::string> faults() const {
+    std::vector<std::string> result;
+    for (const Finding& finding : examine(SourceTree(root_), some_verbs, today))
+      for (const std::string& sentence : finding.missing)
+        result.push_back(fmt::format("{}/{}: {}", finding.check, finding.operator_name, sentence));
+    return result;
+  }
+  // One thing is wrong, and it is this.
+  void expect_fault(const std::string& where, const std::vector<std::string>& words) const {
+    const std::vector<std::string> found = faults();
+    ASSERT_EQ(found.size(), 1u) << fmt::format("{}", fmt::join(found, "\n"));
+    EXPECT_TRUE(found[0].starts_with(where + ": ")) << found[0];
+    for (const std::string& word : words)
+      EXPECT_NE(found[0].find(word), std::string::npos) << "no " << word << " in " << found[0];
+  }
+
+  fs::path root_;
+};
+
+TEST_F(Doctor, ACleanTreeHasNoFaultAndEveryCheckOfEveryOperator) {
+  EXPECT_EQ(faults(), std::vector<std::string>{});
+  std::vector<std::string> seen;
+  for (const Finding& finding : examine(SourceTree(root_), some_verbs, today)) {
+    EXPECT_FALSE(finding.note.empty()) << finding.check;
+    seen.push_back(finding.check + "/" + finding.operator_name);
+  }
+  for (const char* const check :
+       {"paths", "hard inputs", "bitwise pairs", "goldens", "evidence", "README", "tests"})
+    for (const auto& op : operators())
+      EXPECT_EQ(std::ranges::count(seen, check + ("/" + op->grammar().operator_name)), 1) << check;
+}
+
+// ---- hard inputs
+
+TEST_F(Doctor, ARegimeThatNoLineUsesIsMissing) {
+  replace("data/decayed_sum.cases",
+          "decayed_sum T=100 V=16 gate=near_one,medium,fast,floor,dense,closed",
+          "decayed_sum T=100 V=16 gate=medium,floor,dense,closed");
+  expect_fault("hard inputs/decayed_sum", {"no case has gate=near_one,fast"});
+}
+
+TEST_F(Doctor, ARegimeWithoutEffectIsMissing) {
+  replace("data/decayed_sum.cases", "gate=reset,underflow state=random dht", "gate=underflow dht");
+  append("data/decayed_sum.cases",
+         "decayed_sum.backward T=30 gate=reset | too short for a reset\n");
+  expect_fault("hard inputs/decayed_sum.backward", {"gate=reset", "another gate"});
+}
+
+TEST_F(Doctor, ALineWithoutAReasonIsNamed) {
+  write("data/decayed_sum_backward.cases", "decayed_sum.backward T=3\n");
+  const std::vector<std::string> found = faults();
+  EXPECT_EQ(
+      std::ranges::count_if(found,
+                            [](const std::string& fault) {
+                              return fault.starts_with("hard inputs/decayed_sum.backward: ") &&
+                                     fault.find("_backward.cases:1") != fault.npos;
+                            }),
+      1)
+      << fmt::format("{}", fmt::join(found, "\n"));
+}
+
+TEST_F(Doctor, ALineWhoseKeysContradictEachOtherIsNamed) {
+  append("data/simple_gla.cases", "simple_gla H=2 HV=3 | no group\n");
+  expect_fault("hard inputs/simple_gla", {"simple_gla.cases:", "HV=3"});
+}
+
+TEST_F(Doctor, AnExpiredRaisedLimitIsNamedOnceForItsSweep) {
+  append("data/simple_gla.cases", R"(simple_gla T=11,12 | two lengths
+    | raise chunked/A.max x2 until 2026-06-30: to be mended
+    | raise fused/A.max x2 until 2026-07-01: holds today
+)");
+  expect_fault("hard inputs/simple_gla", {"chunked/A.max", "expired"});
+}
+
+TEST_F(Doctor, ARaisedLimitOfAPathThatIsGoneIsNamed) {
+  append("data/simple_gla.cases",
+         "simple_gla T=11 | short | raise fussed/A.max x2 until 2030-01-01: to be mended\n");
+  expect_fault("hard inputs/simple_gla", {"fussed", "did you mean 'fused'"});
+}
+
+TEST_F(Doctor, AListThatIsMissingLeavesNothingReached) {
+  fs::remove(root_ / "data/simple_gla_backward.cases");
+  std::vector<std::string> found = faults();
+  const std::string wanted =
+      "hard inputs/simple_gla.backward: data/simple_gla.cases has no case of simple_gla.backward";
+  EXPECT_EQ(std::ranges::count(found, wanted), 1);
+  for (const std::string& fault : found)
+    EXPECT_NE(fault.find("/simple_gla.backward: "), std::string::npos) << fault;
+  fs::remove(root_ / "data/simple_gla.cases");
+  found = faults();
+  EXPECT_EQ(std::ranges::count(found, "hard inputs/simple_gla: data/simple_gla.cases is missing"),
+            1);
+}
+
+// ---- paths and pairs
+
+TEST_F(Doctor, APathThatNoHardInputCanRunIsNamed) {
+  std::istringstream lines(content(root_ / "data/simple_gla.cases"));
+  write("data/simple_gla.cases",
+        "simple_gla T=20000 H=1 K=8 V=8 | too long for the quadratic form\n");
+  const std::vector<std::string> found = faults();
+  EXPECT_EQ(std::ranges::count(found, "paths/simple_gla: no hard input runs parallel by default"),
+            1);
+  for (const std::string& fault : found)
+    EXPECT_TRUE(fault.find("parallel") != fault.npos || fault.starts_with("hard inputs/")) << fault;
+}
+
+// simple_gla, which declares something else: what no tree can be made to hold.
+class Misdeclared : public Operator {
+ public:
+  std::vector<EqualVariants> declared_pairs;
+  std::vector<std::string> variants{"recurrent",     "step",       "scan",
+                                    "hillis_steele", "chunk_scan", "chunked",
+                                    "fused",         "segmented",  "parallel"};
+  std::vector<KeyValueHelp> declared_regimes;
+
+  const Grammar& grammar() const override { return own_.grammar(); }
+  std::string formula() const override { return own_.formula(); }
+  std::vector<KeyValueHelp> regimes() const override { return declared_regimes; }
+  std::span<const Key> path_keys() const override { return own_.path_keys(); }
+  std::span<const Path> paths() const override { return own_.paths(); }
+  std::vector<EqualVariants> equal_variants() const override { return declared_pairs; }
+  std::vector<std::string> default_variants(const Case&) const override { return variants; }
+  std::vector<TensorSpec> inputs(const Case& c) const override { return own_.inputs(c); }
+  std::vector<TensorSpec> outputs(const Case& c) const override { return own_.outputs(c); }
+  Cost cost(const Case& c) const override { return own_.cost(c); }
+  Case infer(const Case& c, const Tensors& x) const override { return own_.infer(c, x); }
+  void validate(const Case& c, const Tensors& x) const override { own_.validate(c, x); }
+  std::optional<std::string> unsupported(const Case& c, const PathVariant& v) const override {
+    return own_.unsupported(c, v);
+  }
+  std::string run(const Case& c, const PathVariant& v, const Tensors& x,
+                  Tensors& y) const override {
+    return own_.run(c, v, x, y);
+  }
+  std::vector<Pair> pairs(const Case& c, const Tensors& x) const override {
+    return own_.pairs(c, x);
+  }
+  PairOutputs oracle(const Case& c, const Tensors& x, const Pair& pair,
+                     const Perturbation& how) const override {
+    return own_.oracle(c, x, pair, how);
+  }
+  PairOutputs emulate(const Case& c, const PathVariant& v, const Tensors& x,
+                      const Pair& pair) const override {
+    return own_.emulate(c, v, x, pair);
+  }
+  bool zero_by_definition(const Case& c, std::string_view name, const Pair& pair) const override {
+    return own_.zero_by_definition(c, name, pair);
+  }
+  std::vector<CarriedState> carried_states() const override { return own_.carried_states(); }
+  Index resume_interval(const PathVariant& v) const override { return own_.resume_interval(v); }
+
+ private:
+  const Operator& own_ = operator_of(parse_case("simple_gla", grammars()));
+};
+
+HardInputs lines(const std::vector<std::string>& texts) {
+  HardInputs result{"data/lines.cases", {}, {}};
+  for (const std::string& text : texts)
+    result.entries.push_back({parse_case(text, grammars()), "a reason", {}, "data/lines.cases:1"});
+  return result;
+}
+
+void expect_missing(const Finding& finding, const std::string& words) {
+  ASSERT_EQ(finding.missing.size(), 1u) << fmt::format("{}", fmt::join(finding.missing, "\n"));
+  EXPECT_NE(finding.missing[0].find(words), std::string::npos) << finding.missing[0];
+}
+
+TEST(DoctorOfAnOperator, DefaultVariantsExist) {
+  Misdeclared op;
+  EXPECT_TRUE(check_paths(op, lines({"simple_gla T=9"})).ok());
+  op.variants.push_back("chunked:quarter");
+  expect_missing(check_paths(op, lines({"simple_gla T=9", "simple_gla T=10"})), "quarter");
+  op.variants.back() = "chunkt";
+  expect_missing(check_paths(op, lines({"simple_gla T=9"})), "did you mean 'chunked'");
+}
+
+TEST(DoctorOfAnOperator, EveryPathIsRunByDefault) {
+  Misdeclared op;
+  std::erase(op.variants, "scan");
+  expect_missing(check_paths(op, lines({"simple_gla T=9"})), "no hard input runs scan");
+}
+
+TEST(DoctorOfAnOperator, VariantsWithoutAPairAreReported) {
+  Misdeclared op;
+  expect_missing(check_bitwise_pairs(op, lines({"simple_gla T=9"})), "no two are declared equal");
+}
+
+TEST(DoctorOfAnOperator, APairExistsAndIsRun) {
+  Misdeclared op;
+  op.declared_pairs = {{"one", "chunked", "fused", "the same"}};
+  EXPECT_TRUE(check_bitwise_pairs(op, lines({"simple_gla T=9"})).ok());
+  expect_missing(check_bitwise_pairs(op, lines({})), "chunked = fused: no hard input runs both");
+  op.declared_pairs = {{"one", "chunked", "parallel", "the same"}};
+  expect_missing(check_bitwise_pairs(op, lines({"simple_gla T=20000 H=1"})), "runs both");
+  op.declared_pairs = {{"one", "chunked", "fused[steps=2]", "the same"}};
+  expect_missing(check_bitwise_pairs(op, lines({"simple_gla T=9"})), "steps");
+}
+
+TEST(DoctorOfAnOperator, ARegimeIsOfAKey) {
+  Misdeclared op;
+  op.declared_regimes = {{"gait", "slow", "no such key"}};
+  expect_missing(check_hard_inputs(op, lines({"simple_gla T=9"}), today), "gait");
+}
+
+TEST(TakesEffect, OnlyWhereNoOtherWordGivesTheseInputs) {
+  const auto effect = [](const char* line, const char* key) {
+    const Case c = parse_case(line, grammars());
+    return takes_effect(operator_of(c), c, key);
+  };
+  EXPECT_TRUE(effect("simple_gla T=38 gate=reset", "gate"));
+  EXPECT_FALSE(effect("simple_gla T=37 gate=reset", "gate"));  // the first reset is of token 37
+  EXPECT_FALSE(effect("simple_gla T=38 gate=reset gate_inputs=gamma", "gate"));
+  EXPECT_TRUE(effect("simple_gla T=0 gamma=alibi gate_inputs=gamma", "gamma"));
+  EXPECT_FALSE(effect("simple_gla T=9 gamma=alibi", "gamma"));
+  EXPECT_FALSE(effect("simple_gla T=0 values=tiny", "values"));
+  EXPECT_TRUE(effect("simple_gla T=0 state=huge", "state"));
+}
+
+// ---- goldens
+
+TEST_F(Doctor, GoldenAndQuickCasesAreTheSame) {
+  append("data/quick.cases", "decayed_sum T=3 H=1 V=2 | one more\n");
+  expect_fault("goldens/decayed_sum", {"lacks 'decayed_sum T=3 H=1 V=2'"});
+}
+
+TEST_F(Doctor, AGoldenOfACaseThatIsGoneIsStale) {
+  replace("data/quick.cases", "simple_gla T=130 gate=dense | shows exp of masked entries\n", "");
+  expect_fault("goldens/simple_gla", {"'simple_gla T=130 gate=dense'", "not in data/quick.cases"});
+}
+
+TEST_F(Doctor, AGoldenOfNoOperatorIsStale) {
+  const std::string file = (root_ / "data/golden.h5").string();
+  Golden golden = read_golden(file);
+  golden.cases.push_back(golden.cases.front());
+  golden.cases.back().id = "0123456789abcdef";
+  golden.cases.back().operator_name = "decayed_product";
+  write_golden(file, golden);
+  expect_fault("goldens/", {"1 cases of 'decayed_product'"});
+}
+
+TEST_F(Doctor, AGoldenFileThatIsMissingOrDamagedIsNamed) {
+  fs::remove(root_ / "data/golden.h5");
+  expect_fault("goldens/", {"golden.h5"});
+  write("data/golden.h5", "no HDF5");
+  expect_fault("goldens/", {"golden.h5"});
+}
+
+// ---- evidence
+
+TEST_F(Doctor, APathOnADeviceNeedsEvidenceOfItsOperator) {
+  const std::vector<Path> paths{{"recurrent", {}, {"exact"}, ""},
+                                {"gpu.chunked", {}, {"exact"}, "", true}};
+  const SourceTree tree(root_);
+  EXPECT_EQ(check_evidence(tree, "simple_gla", std::span(paths).first(1)).note, "no GPU paths");
+  write("data/evidence/simple_gla_backward-h100.h5", "");
+  EXPECT_FALSE(check_evidence(tree, "simple_gla", paths).ok());
+  EXPECT_TRUE(check_evidence(tree, "simple_gla.backward", paths).ok());
+  write("data/evidence/simple_gla.h5", "");
+  EXPECT_TRUE(check_evidence(tree, "simple_gla", paths).ok());
+}
+
+// ---- README
+
+TEST_F(Doctor, ARowThatIsMissingIsNamed) {
+  replace("README.md", "| decayed_sum | scan | cpu | yes | yes | - | - | - | - | - | - |\n", "");
+  expect_fault("README/decayed_sum", {"lacks the row | decayed_sum | scan |"});
+}
+
+TEST_F(Doctor, ARowThatIsStaleIsNamed) {
+  replace("README.md", "<!-- /support -->", "| decayed_sum | step | cpu |\n<!-- /support -->");
+  expect_fault("README/decayed_sum", {"still has the row | decayed_sum | step | cpu |"});
+}
+
+TEST_F(Doctor, ARowOfNoOperatorIsStale) {
+  replace("README.md", "<!-- /support -->", "| decayed_product | step |\n<!-- /support -->");
+  expect_fault("README/", {"still has the row | decayed_product | step |"});
+}
+
+TEST_F(Doctor, ARowThatIsThereTwiceIsReported) {
+  const std::string row = "| decayed_sum | scan | cpu | yes | yes | - | - | - | - | - | - |\n";
+  replace("README.md", row, row + row);
+  expect_fault("README/decayed_sum", {"twice"});
+}
+
+TEST_F(Doctor, ATableWithoutItsMarkersIsMissing) {
+  replace("README.md", "<!-- support -->", "");
+  expect_fault("README/", {"markers"});
+}
+
+TEST_F(Doctor, AVerbThatTheReadmeDoesNotNameIsMissing) {
+  replace("README.md", "groundstate list", "groundstate list-all");
+  expect_fault("README/", {"'groundstate list'"});
+}
+
+TEST_F(Doctor, NoReadme) {
+  fs::remove(root_ / "README.md");
+  expect_fault("README/", {"README.md is missing"});
+}
+
+// ---- tests
+
+TEST_F(Doctor, AnOperatorWithoutTestsIsReportedForBothDirections) {
+  fs::remove(root_ / "tests/reference/decayed_sum_test.cpp");
+  EXPECT_EQ(faults(), (std::vector<std::string>{
+                          "tests/decayed_sum: there is no tests/reference/decayed_sum_*test.cpp",
+                          "tests/decayed_sum.backward: there is no "
+                          "tests/reference/decayed_sum_*test.cpp"}));
+}
+
+TEST_F(Doctor, TestsOfTheForwardAreNoTestsOfTheBackward) {
+  write("tests/reference/decayed_sum_test.cpp", "// forward only\n");
+  expect_fault("tests/decayed_sum.backward", {"speaks of its backward"});
+}
+
+// ---- the verb
+
+TEST_F(Doctor, EndsWithTheCodeOfWhatItFound) {
+  const Ended clean = groundstate(root_, "doctor");
+  EXPECT_EQ(clean.code, 0) << clean.text;
+  fs::remove(root_ / "tests/reference/decayed_sum_test.cpp");
+  const Ended faulty = groundstate(root_, "doctor");
+  EXPECT_EQ(faulty.code, 1);
+  EXPECT_NE(faulty.text.find("2 with something missing or stale"), std::string::npos);
+  EXPECT_EQ(groundstate(root_ / "data", "doctor").code, 2);
+}
+
+TEST_F(Doctor, JsonHasOneObjectACheckAndOperator) {
+  fs::remove(root_ / "tests/reference/decayed_sum_test.cpp");
+  const Ended ended = groundstate(root_, "doctor --json");
+  EXPECT_EQ(ended.code, 1);
+  std::istringstream stream(ended.text);
+  std::size_t objects = 0, faulty = 0;
+  for (std::string line; std::getline(stream, line); ++objects) {
+    const auto object = nlohmann::json::parse(line);
+    EXPECT_EQ(object.at("schema"), 1);
+    EXPECT_TRUE(object.at("operator").is_string() || object.at("operator").is_null());
+    EXPECT_EQ(object.at("status") == "ok", object.at("missing").empty()) << line;
+    if (object.at("status") == "missing") ++faulty;
+  }
+  EXPECT_EQ(faulty, 2u);
+  EXPECT_GT(objects, 7 * operators().size() - 1);
+}
+
+TEST(DoctorOfATree, NeedsARoot) {
+  EXPECT_THROW(SourceTree("tests"), UsageError);
+  EXPECT_NO_THROW(SourceTree());
+}
+
+}  // namespace
+}  // namespace groundstate::harness
