@@ -45,6 +45,12 @@ std::string positive_number(const std::string& text) {
   return good ? "" : fmt::format("{} (accepted: a number above 0)", text);
 }
 
+std::string time_out_option(const std::string& text) {
+  const double seconds = real_of(text).value_or(0);
+  const bool good = seconds >= 0.001 && seconds <= 1e6;
+  return good ? "" : fmt::format("{} (accepted: seconds from 0.001 to 1e6)", text);
+}
+
 std::string file_name(const std::string& text) {
   return text.empty() ? "the name is empty (accepted: the name of a file)" : "";
 }

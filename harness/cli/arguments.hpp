@@ -19,6 +19,7 @@ CaseEntry single_case(const std::vector<std::string>& arguments);
 // Checks for CLI11: empty, or what is wrong with an option's value and what is accepted.
 std::string pairs_option(const std::string& text);     // all, auto, or a number from 1 on
 std::string positive_number(const std::string& text);  // finite
+std::string time_out_option(const std::string& text);  // seconds
 std::string file_name(const std::string& text);
 
 // The value of --pairs; auto is nothing.

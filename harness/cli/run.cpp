@@ -1,6 +1,10 @@
 // groundstate run CASE... : paths against the oracle, and every bitwise contract.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -14,7 +18,9 @@
 #include "harness/fixture/write.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/report/json_lines.hpp"
+#include "harness/report/recorded_run.hpp"
 #include "harness/report/table.hpp"
+#include "harness/run/isolated_case.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
 
@@ -25,7 +31,9 @@ struct Options {
   std::vector<std::string> cases, paths;
   std::string output, save, pairs = "auto";
   double max_cost = 1e12, max_memory = 4;
-  bool json = false, progress = false, no_contracts = false, all = false;
+  std::optional<double> time_out;
+  bool json = false, progress = false, no_contracts = false, all = false, no_isolation = false,
+       resume = false;
 };
 
 // Writes inputs once a case and the outputs of every path.
@@ -65,11 +73,36 @@ int run(const Options& options) {
   for (const CaseEntry& entry : entries)
     for (const std::string& path : options.paths) checked_variant(operator_of(entry.value), path);
 
+  // What is saved is in the memory of the process that computed it.
+  const bool isolated = !options.no_isolation && options.save.empty();
+  if (options.time_out && !isolated)
+    throw UsageError("--timeout needs the isolation that --no-isolation and --save give up");
+  CaseIsolation isolation;
+  if (options.time_out)
+    isolation.time_out =
+        std::chrono::milliseconds(std::max<std::int64_t>(std::llround(*options.time_out * 1e3), 1));
+  isolation.hear = [](const std::string& said) { fmt::print(stderr, "{}", said); };
+
+  RecordedRun recorded{std::vector<std::optional<RecordedCase>>(entries.size()), 0};
+  if (options.resume) {
+    if (options.output.empty() || options.output == "-")
+      throw UsageError("--resume needs -o FILE, the file to go on with");
+    if (!options.save.empty())
+      throw UsageError("--save needs all cases to be run: not together with --resume");
+    std::vector<RequestedCase> requested;
+    for (const CaseEntry& entry : entries)
+      requested.push_back(
+          {entry.value.id(), plan_case(operator_of(entry.value), entry, how).report.request});
+    recorded = read_recorded_run(options.output, requested);
+  }
+  const auto finished = std::count_if(recorded.cases.begin(), recorded.cases.end(),
+                                      [](const auto& each) { return each.has_value(); });
+
   // In this order: a file to save to is temporary until the end, a record replaces the older one.
   std::optional<Saver> saver;
   if (!options.save.empty()) saver.emplace(options.save);
   std::unique_ptr<JsonLines> lines;
-  if (!options.output.empty()) lines = std::make_unique<JsonLines>(options.output);
+  if (!options.output.empty()) lines = std::make_unique<JsonLines>(options.output, recorded.size);
   std::unique_ptr<JsonLines> out;
   if (options.json) out = std::make_unique<JsonLines>("-");
   if (saver) {
@@ -79,26 +112,44 @@ int run(const Options& options) {
   }
 
   const TableStyle style{colour_wanted(), entries.size() > 3 && !options.all};
-  Progress progress(static_cast<Index>(entries.size()), options.progress);
+  Progress progress(static_cast<Index>(entries.size()) - finished, options.progress);
   Tally tally;
-  for (const CaseEntry& entry : entries) {
+  std::vector<FilePart> parts;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
     check_interrupt();
+    if (const std::optional<RecordedCase>& known = recorded.cases[i]) {
+      tally.add(known->tally);
+      parts.push_back(known->lines);
+      if (out)
+        for (const std::string& line : lines_of(options.output, known->lines))
+          out->write(nlohmann::json::parse(line));
+      continue;
+    }
+    const CaseEntry& entry = entries[i];
     progress.start(entry.value.canonical());
     if (saver) saver->begin(entry, entries.size() == 1);
-    const CaseReport report = run_case(operator_of(entry.value), entry, how);
+    const Operator& op = operator_of(entry.value);
+    const CaseReport report =
+        isolated ? run_case_isolated(op, entry, how, isolation) : run_case(op, entry, how);
     tally.add(report);
     progress.finish(report.failed());
     progress.clear();
+    const long long begin = lines ? lines->size() : 0;
     for (const nlohmann::json& record : to_records(report)) {
       if (lines) lines->write(record);
       if (out) out->write(record);
     }
+    if (lines) parts.push_back({begin, lines->size()});
     if (!options.json) {
       fmt::print("{}", render(report, style));
       flush_standard_output();
     }
   }
   if (saver) saver->commit();
+  // Only where the list of cases has changed in between.
+  if (options.resume) put_in_order(options.output, parts);
+  if (!options.json && options.resume)
+    fmt::print("{} of {} cases were in {} already\n", finished, entries.size(), options.output);
   if (!options.json) fmt::print("{}", render(tally, style));
   return tally.any_failure() ? failed : tally.judged() == 0 ? nothing_judged : passed;
 }
@@ -116,7 +167,8 @@ void add_run(CLI::App& app, Action& action) {
       ->take_all();
   verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
       ->check(file_name);
-  verb->add_option("--save", options->save, "Write inputs and outputs to this HDF5 file")
+  verb->add_option("--save", options->save,
+                   "Write inputs and outputs to this HDF5 file; without isolation")
       ->check(file_name);
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
@@ -127,6 +179,13 @@ void add_run(CLI::App& app, Action& action) {
   verb->add_option("--max-memory", options->max_memory,
                    "GiB of tensors above which a case is UNSUPPORTED")
       ->check(positive_number);
+  verb->add_flag("--resume", options->resume,
+                 "Go on with the file of -o: cases that are finished there are not run again");
+  verb->add_option("--timeout", options->time_out,
+                   "Seconds after which the path that a case is at has FAILED; default: none")
+      ->check(time_out_option);
+  verb->add_flag("--no-isolation", options->no_isolation,
+                 "Run in this process, for debuggers: a crash ends everything");
   verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
   verb->add_flag("--details", options->all, "A table for each case, however many there are");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");

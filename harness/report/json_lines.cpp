@@ -13,15 +13,16 @@
 
 namespace groundstate::harness {
 
-JsonLines::JsonLines(const std::filesystem::path& path) : path_(path) {
+JsonLines::JsonLines(const std::filesystem::path& path, long long keep) : path_(path), size_(keep) {
   if (path == "-") {
     file_ = STDOUT_FILENO;
     return;
   }
   std::error_code ignored;
   if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), ignored);
-  file_ = open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (file_ < 0)
+  const int truncate = keep > 0 ? 0 : O_TRUNC;
+  file_ = open(path.c_str(), O_WRONLY | O_CREAT | truncate | O_CLOEXEC, 0666);
+  if (file_ < 0 || (keep > 0 && (ftruncate(file_, keep) != 0 || lseek(file_, keep, SEEK_SET) < 0)))
     throw UsageError(fmt::format("{}: cannot be written: {}", path.string(), std::strerror(errno)));
 }
 

@@ -12,13 +12,14 @@ namespace groundstate::harness {
 
 class JsonLines {
  public:
-  // Creates missing folders above the file; an existing file is replaced.
-  explicit JsonLines(const std::filesystem::path& path);
+  // Creates missing folders above the file. Of an existing file the first `keep` bytes stay.
+  explicit JsonLines(const std::filesystem::path& path, long long keep = 0);
   ~JsonLines();
   JsonLines(const JsonLines&) = delete;
   JsonLines& operator=(const JsonLines&) = delete;
 
   void write(const nlohmann::json& object);
+  long long size() const { return size_; }
 
  private:
   std::filesystem::path path_;

@@ -144,33 +144,45 @@ std::string render_clauses(const Result& result, const TableStyle& style) {
   return text + fmt::format("  reproduce: {}\n", result.reproducer);
 }
 
+void Tally::add(Status status) {
+  switch (status) {
+    case Status::passed:
+      ++passed;
+      break;
+    case Status::marginal:
+      ++marginal;
+      break;
+    case Status::failed:
+      ++failed;
+      break;
+    case Status::mistrusted:
+      ++mistrusted;
+      break;
+    case Status::unsupported:
+      ++unsupported;
+      break;
+    case Status::unavailable:
+      ++unavailable;
+      break;
+  }
+}
+
 void Tally::add(const CaseReport& report) {
   ++cases;
-  for (const Result& r : report.results) switch (r.status) {
-      case Status::passed:
-        ++passed;
-        break;
-      case Status::marginal:
-        ++marginal;
-        break;
-      case Status::failed:
-        ++failed;
-        break;
-      case Status::mistrusted:
-        ++mistrusted;
-        break;
-      case Status::unsupported:
-        ++unsupported;
-        break;
-      case Status::unavailable:
-        ++unavailable;
-        break;
-    }
+  for (const Result& r : report.results) add(r.status);
   equalities += static_cast<Index>(report.equalities.size());
   broken_equalities +=
       std::count_if(report.equalities.begin(), report.equalities.end(),
                     [](const EqualityResult& e) { return e.violation.has_value(); });
   raised_limit_problems += static_cast<Index>(report.raised_limit_problems.size());
+}
+
+void Tally::add(const Tally& other) {
+  for (const auto count :
+       {&Tally::cases, &Tally::passed, &Tally::marginal, &Tally::failed, &Tally::mistrusted,
+        &Tally::unsupported, &Tally::unavailable, &Tally::equalities, &Tally::broken_equalities,
+        &Tally::raised_limit_problems})
+    this->*count += other.*count;
 }
 
 std::string render(const Tally& t, const TableStyle& style) {

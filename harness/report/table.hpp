@@ -27,6 +27,8 @@ struct Tally {
         unavailable = 0;
   Index equalities = 0, broken_equalities = 0, raised_limit_problems = 0;
   void add(const CaseReport& report);
+  void add(Status status);  // one result more
+  void add(const Tally& other);
   Index judged() const { return passed + marginal + failed + mistrusted; }
   bool any_failure() const {
     return failed + mistrusted + broken_equalities + raised_limit_problems > 0;

@@ -65,8 +65,8 @@ Tensors without(Tensors tensors, std::string_view name) {
 
 class Equalities {
  public:
-  Equalities(const Operator& op, const Case& c, const Tensors& inputs)
-      : op_(op), case_(c), inputs_(inputs) {}
+  Equalities(const Operator& op, const Case& c, const Tensors& inputs, const AtContract& at)
+      : op_(op), case_(c), inputs_(inputs), at_(at) {}
 
   void variants(const std::vector<PathVariant>& given) {
     for (const EqualVariants& equal : op_.equal_variants()) {
@@ -82,31 +82,38 @@ class Equalities {
         PathVariant a = left, b = right;
         a.recipe = b.recipe = recipe;
         if (!takes(a) || !takes(b)) continue;
-        record(fmt::format("{} = {}", text(a), text(b)), equal.reason,
-               only(outputs(a, inputs_), equal.tensors), outputs(b, inputs_));
+        const std::string name = fmt::format("{} = {}", text(a), text(b));
+        at(a, name);
+        const Tensors one = only(outputs(a, inputs_), equal.tensors);
+        at(b, name);
+        record(name, equal.reason, one, outputs(b, inputs_));
       }
     }
   }
 
   void transforms(const PathVariant& v) {
-    const Tensors whole = outputs(v, inputs_);
-    const auto add = [&](std::string_view what, std::string_view reason, const Tensors& left,
-                         const Tensors& right) {
-      record(fmt::format("{}: {}", text(v), what), std::string(reason), left, right);
+    const auto named = [&](std::string_view what) {
+      std::string name = fmt::format("{}: {}", text(v), what);
+      at(v, name);
+      return name;
     };
-    add("rerun", "no path depends on anything but its inputs", whole, outputs(v, inputs_));
+    std::string name = named("rerun");
+    const Tensors whole = outputs(v, inputs_);
+    record(std::move(name), "no path depends on anything but its inputs", whole,
+           outputs(v, inputs_));
     for (const int count : {1, 2, 3, 7}) {
       const Threads set(count);
-      add(fmt::format("{} threads", count), "threads share nothing", whole, outputs(v, inputs_));
+      name = named(fmt::format("{} threads", count));
+      record(std::move(name), "threads share nothing", whole, outputs(v, inputs_));
     }
     // In fp32 bytes of 0x7f are 3.4e38, of 0xfe -1.7e38. (The allocator cannot fill with 0xff, NaN;
     // outputs are that in every other run.)
     for (const int byte : {0x00, 0x7f, 0xfe}) {
+      name = named(fmt::format("poison {:#04x}", byte));
       const PoisonedHeap heap(byte);
       GuardedTensors poisoned(stored_outputs(op_, case_, v), static_cast<unsigned char>(byte));
       op_.run(case_, v, inputs_, poisoned.tensors());
-      add(fmt::format("poison {:#04x}", byte), "nothing is read before it is written", whole,
-          poisoned.tensors());
+      record(std::move(name), "nothing is read before it is written", whole, poisoned.tensors());
     }
     alone(v, whole);
     resume(v, whole);
@@ -116,6 +123,9 @@ class Equalities {
   std::vector<EqualityResult> results;
 
  private:
+  void at(const PathVariant& v, const std::string& name) const {
+    if (at_) at_(v, name);
+  }
   PathVariant parse(const std::string& s) const { return parse_path_variant(s, op_.path_keys()); }
   std::string text(const PathVariant& v) const { return v.text(op_.path_keys()); }
   bool takes(const PathVariant& v) const {
@@ -172,8 +182,9 @@ class Equalities {
 
   void alone(const PathVariant& v, const Tensors& whole) {
     const auto part = [&](std::string_view what, const Tensors& own, const Tensors& expected) {
-      record(fmt::format("{}: {}", text(v), what), "independent problems share nothing", expected,
-             outputs(v, own));
+      std::string name = fmt::format("{}: {}", text(v), what);
+      at(v, name);
+      record(std::move(name), "independent problems share nothing", expected, outputs(v, own));
     };
     const Tensor* const offsets = find(inputs_, "cu_seqlens");
     if (const Index batch = extent(Batch::name); batch > 1)
@@ -211,6 +222,8 @@ class Equalities {
         return;  // a 16-bit state is rounded on the way
     const bool reverse = declares("reverse") && case_.get("reverse") == "yes";
     const Index first_begin = reverse ? time - turn : 0, rest_begin = reverse ? 0 : turn;
+    std::string name = fmt::format("{}: resumed after {} tokens", text(v), turn);
+    at(v, name);
     const Tensors before = outputs(v, cut(inputs_, Time::name, first_begin, turn));
     Tensors rest = cut(inputs_, Time::name, rest_begin, time - turn);
     for (const Operator::CarriedState& state : op_.carried_states()) {
@@ -223,8 +236,7 @@ class Equalities {
     const Tensors after = outputs(v, rest);
     std::string_view reason = "a state carried in full precision is the same state";
     Tensors expected = cut(whole, Time::name, rest_begin, time - turn);
-    record(fmt::format("{}: resumed after {} tokens", text(v), turn), std::string(reason), expected,
-           after);
+    record(std::move(name), std::string(reason), expected, after);
     expected = cut(whole, Time::name, first_begin, turn);
     for (const Operator::CarriedState& state : op_.carried_states())
       expected = without(expected, state.output);
@@ -252,15 +264,17 @@ class Equalities {
                     [&](Index, Index to, Index from) { copy.store(to, tensor.load(from)); });
       turned.push_back(copy);
     }
+    std::string name = fmt::format("{}: other state layout", text(v));
+    at(v, name);
     GuardedTensors result(stored_outputs(op_, other, v));
     op_.run(other, v, turned, result.tensors());
-    record(fmt::format("{}: other state layout", text(v)), "only the storage differs", whole,
-           result.tensors());
+    record(std::move(name), "only the storage differs", whole, result.tensors());
   }
 
   const Operator& op_;
   const Case& case_;
   const Tensors& inputs_;
+  const AtContract& at_;
 };
 
 }  // namespace
@@ -291,8 +305,9 @@ std::optional<std::string> first_difference(const Tensor& left, const Tensor& ri
 
 std::vector<EqualityResult> check_equalities(const Operator& op, const Case& c,
                                              const Tensors& inputs,
-                                             const std::vector<PathVariant>& variants) {
-  Equalities equalities(op, c, inputs);
+                                             const std::vector<PathVariant>& variants,
+                                             const AtContract& at) {
+  Equalities equalities(op, c, inputs, at);
   equalities.variants(variants);
   for (const PathVariant& v : variants) equalities.transforms(v);
   return std::move(equalities.results);

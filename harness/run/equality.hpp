@@ -14,6 +14,7 @@
 // A violation names the first byte that differs, its coordinate and both values.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -28,12 +29,16 @@ struct EqualityResult {
   std::optional<std::string> violation;  // absent: equal
 };
 
+// Called before a variant is run for the contract of that name.
+using AtContract = std::function<void(const PathVariant&, const std::string& contract)>;
+
 // The contracts among these variants (an operator's pair is run when both of its paths are among
 // the paths of `variants`). Cases that a contract says nothing about (one batch element, ...) give
 // no entry.
 std::vector<EqualityResult> check_equalities(const Operator& op, const Case& c,
                                              const Tensors& inputs,
-                                             const std::vector<PathVariant>& variants);
+                                             const std::vector<PathVariant>& variants,
+                                             const AtContract& at = {});
 
 // First difference of two tensors of one shape, or nothing.
 std::optional<std::string> first_difference(const Tensor& left, const Tensor& right);

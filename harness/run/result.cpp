@@ -8,6 +8,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "harness/run/build_id.hpp"
 #include "reference/core/parallel.hpp"
 
 namespace groundstate::harness {
@@ -31,7 +32,8 @@ Index CaseReport::judged() const {
 }
 
 json environment() {
-  return {{"compiler", "g++ " __VERSION__},
+  return {{"build", build_id()},
+          {"compiler", "g++ " __VERSION__},
           {"flags", "-march=x86-64-v3 -ffp-contract=off"},
           {"libc", gnu_get_libc_version()},
           {"threads", threads()}};
@@ -73,6 +75,10 @@ std::vector<json> to_records(const CaseReport& report) {
     record.update(json{{"raised_limit_problem", problem}, {"status", "FAILED"}});
     records.push_back(std::move(record));
   }
+  for (json& record : records) {
+    record["records"] = records.size();
+    if (!report.request.empty()) record["request"] = report.request;
+  }
   return records;
 }
 
@@ -88,10 +94,12 @@ void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& rai
     }
     bool needed = false;
     for (Result& result : report.results) {
-      if (result.memory_violated) continue;
       if (result.path != limit.path && !result.path.starts_with(limit.path + "[") &&
           !result.path.starts_with(limit.path + ":"))
         continue;
+      // Of a path that came to no end nobody knows what it would need.
+      needed = needed || result.unfinished;
+      if (result.memory_violated || result.unfinished) continue;
       for (TensorVerdict& tensor : result.verdict.tensors) {
         for (Clause& clause : tensor.clauses)
           if (!clause.passed && clause.name == limit.clause &&

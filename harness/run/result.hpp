@@ -19,6 +19,7 @@ struct Result {
   Status status = Status::passed;
   double seconds = 0;
   bool memory_violated = false;  // wrote outside its outputs; no raised limit covers that
+  bool unfinished = false;       // crashed or timed out, and says so in its note
   PathVerdict verdict;
   std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
   std::string reproducer;
@@ -27,6 +28,7 @@ struct Result {
 // What came of one case.
 struct CaseReport {
   std::string case_text, id, operator_name, reason;  // reason: of the .cases line, if any
+  std::string request;  // digest of all that was asked of the case; empty where it was not run
   std::vector<Result> results;
   std::vector<EqualityResult> equalities;
   std::vector<std::string> raised_limit_problems;  // expired, or not needed
@@ -38,8 +40,8 @@ struct CaseReport {
 };
 
 // One line per result, per bitwise contract, and per raised limit that has expired or that nothing
-// needs. A reader ignores keys that it does not know; schema is another number when a known key
-// changes its meaning.
+// needs; `records` of each is their number, so that a reader knows a whole case. A reader ignores
+// keys that it does not know; schema is another number when a known key changes its meaning.
 inline constexpr int record_schema = 1;
 std::vector<nlohmann::json> to_records(const CaseReport& report);
 

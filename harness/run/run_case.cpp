@@ -1,9 +1,13 @@
 #include "harness/run/run_case.hpp"
 
+#include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sha2.h>
 
+#include <array>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 
 #include "harness/case/error.hpp"
 #include "harness/fixture/read.hpp"
@@ -36,6 +40,33 @@ Candidate candidate_of(const Operator& op, const Ran& ran) {
   return candidate;
 }
 
+// The wanted path that a variant is run for in a contract: itself, or one that differs in its keys.
+std::optional<std::size_t> path_of(const PathVariant& v, const CasePlan& plan) {
+  std::optional<std::size_t> kin;
+  for (const std::size_t i : plan.wanted_paths()) {
+    const PathVariant& own = plan.variants[i];
+    if (own == v) return i;
+    const bool closer = own.path == v.path && (!kin || own.recipe == v.recipe);
+    if (closer) kin = i;
+  }
+  return kin;
+}
+
+// Whatever else changes a result of this program, the number of threads and a time-out apart.
+std::string request_of(const CaseEntry& entry, const std::vector<Result>& results,
+                       const RunOptions& options) {
+  std::string text = fmt::format("{}\n{}\npairs {} contracts {} flops {} bytes {}\n",
+                                 entry.value.canonical(), entry.reason, options.pairs.value_or(0),
+                                 options.equalities, options.max_flops, options.max_bytes);
+  for (const Result& result : results) text += result.path + '\n';
+  for (const RaisedLimit& limit : entry.raised)
+    text += fmt::format("{} {} {} {:%F} {}\n", limit.path, limit.clause, limit.factor,
+                        std::chrono::sys_days(limit.expires), limit.reason);
+  std::array<char, SHA256_DIGEST_STRING_LENGTH> digest;
+  SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
+  return {digest.data(), 16};
+}
+
 }  // namespace
 
 void check_case(const Operator& op, const Case& c) {
@@ -47,33 +78,33 @@ void check_case(const Operator& op, const Case& c) {
                     c.canonical(), cost.bytes / 0x1p30, memory / 0x1p30));
 }
 
-CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options) {
+std::vector<std::size_t> CasePlan::wanted_paths() const {
+  std::vector<std::size_t> paths;
+  for (std::size_t i = 0; i < wanted.size(); ++i)
+    if (wanted[i]) paths.push_back(i);
+  return paths;
+}
+
+CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions& options) {
   const Case& c = entry.value;
-  const auto tick = [&] {
-    if (options.tick) options.tick();
-  };
-  CaseReport report;
-  report.case_text = c.canonical();
-  report.id = c.id();
-  report.operator_name = c.operator_name();
-  report.reason = entry.reason;
-
-  std::vector<PathVariant> variants;
+  CasePlan plan;
+  plan.report.case_text = c.canonical();
+  plan.report.id = c.id();
+  plan.report.operator_name = c.operator_name();
+  plan.report.reason = entry.reason;
   for (const std::string& text : options.paths.empty() ? op.default_variants(c) : options.paths)
-    variants.push_back(checked_variant(op, text));
+    plan.variants.push_back(checked_variant(op, text));
 
-  const Cost cost = op.cost(c);
   // The outputs of all paths are held until they are judged together.
   double bytes = total_bytes(op.inputs(c));
-  for (const PathVariant& v : variants) bytes += total_bytes(stored_outputs(op, c, v));
-  std::vector<PathVariant> possible;
-  for (const PathVariant& v : variants) {
+  for (const PathVariant& v : plan.variants) bytes += total_bytes(stored_outputs(op, c, v));
+  for (const PathVariant& v : plan.variants) {
     Result result;
     result.path = v.text(op.path_keys());
     result.recipe = recipe_of(v);
     result.form = result.path.substr(0, result.path.find(':'));
     result.reproducer =
-        fmt::format("groundstate run '{}' --path '{}'", report.case_text, result.path);
+        fmt::format("groundstate run '{}' --path '{}'", plan.report.case_text, result.path);
     const double flops = op.path_flops(c, v);
     if (const auto reason = op.unsupported(c, v)) {
       result.note = *reason;
@@ -83,23 +114,37 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
     } else if (bytes > options.max_bytes) {
       result.note = fmt::format(
           "{:.2g} GiB of tensors for {} paths are above --max-memory {:.2g}; fewer with --path",
-          bytes / 0x1p30, variants.size(), options.max_bytes / 0x1p30);
-    } else {
-      possible.push_back(v);
+          bytes / 0x1p30, plan.variants.size(), options.max_bytes / 0x1p30);
     }
+    plan.wanted.push_back(result.note.empty());
     if (!result.note.empty()) result.status = Status::unsupported;
-    report.results.push_back(std::move(result));
+    plan.report.results.push_back(std::move(result));
   }
-  if (possible.empty()) return report;
+  plan.report.request = request_of(entry, plan.report.results, options);
+  return plan;
+}
 
+CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
+                    const RunOptions& options) {
+  const auto tick = [&] {
+    if (options.tick) options.tick();
+  };
+  const auto at = [&](std::optional<std::size_t> path, std::string doing) {
+    if (options.at) options.at({path, std::move(doing)});
+  };
+  CaseReport report = plan.report;
+  const std::vector<std::size_t> wanted = plan.wanted_paths();
+  if (wanted.empty()) return report;
+
+  at({}, "while its inputs were generated");
   const Tensors inputs = generate(op.inputs(c));
   tick();
   const std::uint64_t inputs_before = digest(inputs);
   std::vector<Ran> ran;
-  for (std::size_t i = 0; i < report.results.size(); ++i) {
+  for (const std::size_t i : wanted) {
+    at(i, "while running");
     Result& result = report.results[i];
-    if (result.status == Status::unsupported) continue;
-    Ran one{i, variants[i], GuardedTensors(stored_outputs(op, c, variants[i]))};
+    Ran one{i, plan.variants[i], GuardedTensors(stored_outputs(op, c, plan.variants[i]))};
     const auto start = Clock::now();
     result.note = op.run(c, one.variant, inputs, one.outputs.tensors());
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
@@ -116,11 +161,12 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
     tick();
   }
 
+  at({}, "while being judged");
   const std::vector<Pair> pairs = op.pairs(c, inputs);
   std::vector<Candidate> candidates;
   for (const Ran& one : ran) candidates.push_back(candidate_of(op, one));
   const std::vector<bool> chosen =
-      choose_pairs(pairs, options.pairs, cost.flops * oracle_runs(wanted_fields(candidates)),
+      choose_pairs(pairs, options.pairs, op.cost(c).flops * oracle_runs(wanted_fields(candidates)),
                    static_cast<std::uint64_t>(c.integer("seed")));
   const CaseJudgement judgement =
       judge_case(op, c, inputs, pairs, chosen, candidates, [&](Index) { tick(); });
@@ -135,10 +181,21 @@ CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions
                                            : result.verdict.status;
   }
   if (options.equalities) {
-    report.equalities = check_equalities(op, c, inputs, possible);
+    std::vector<PathVariant> variants;
+    for (const std::size_t i : wanted) variants.push_back(plan.variants[i]);
+    report.equalities = check_equalities(
+        op, c, inputs, variants, [&](const PathVariant& v, const std::string& contract) {
+          at(path_of(v, plan), fmt::format("while checking the contract {}", contract));
+        });
     tick();
   }
-  apply_raised_limits(report, entry.raised);
+  return report;
+}
+
+CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options) {
+  const CasePlan plan = plan_case(op, entry, options);
+  CaseReport report = run_plan(op, entry.value, plan, options);
+  if (!plan.wanted_paths().empty()) apply_raised_limits(report, entry.raised);
   return report;
 }
 

@@ -12,6 +12,12 @@
 
 namespace groundstate::harness {
 
+// What is being done to a case.
+struct Step {
+  std::optional<std::size_t> path;  // index into CaseReport::results; absent: for all of them
+  std::string doing;                // "while running", "while checking the contract ..."
+};
+
 struct RunOptions {
   std::vector<std::string> paths;  // variants as text; empty: the operator's default ones
   std::optional<Index> pairs;      // judged with sensitivities; absent: by cost (sample.hpp)
@@ -20,6 +26,8 @@ struct RunOptions {
   double max_bytes = 4.0 * (Index{1} << 30);  // of the inputs and the outputs of all paths
   // Called between steps; may throw Interrupted.
   std::function<void()> tick;
+  // Called before each step.
+  std::function<void(const Step&)> at;
   // Called with the outputs of each path that ran, before they are dropped.
   std::function<void(const Result&, const Tensors& inputs, const Tensors& outputs)> save;
 };
@@ -28,6 +36,23 @@ struct RunOptions {
 // shapes, more memory than the machine has. Throws UsageError.
 void check_case(const Operator& op, const Case& c);
 
+// A case before it is run: its results have all but what comes of running, and paths that cannot
+// take the case are UNSUPPORTED already.
+struct CasePlan {
+  CaseReport report;
+  std::vector<PathVariant> variants;  // one per result
+  std::vector<bool> wanted;           // which of them are to be run
+
+  std::vector<std::size_t> wanted_paths() const;
+};
+CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions& options);
+
+// The report of the plan with the results of the wanted paths and their contracts. No limit is
+// raised yet.
+CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
+                    const RunOptions& options);
+
+// Both of them, and the raised limits of the entry.
 CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options);
 
 }  // namespace groundstate::harness

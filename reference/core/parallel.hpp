@@ -18,6 +18,10 @@ namespace groundstate {
 inline void set_threads(int threads) { omp_set_num_threads(threads); }
 inline int threads() { return omp_get_max_threads(); }
 
+// Ends the threads that wait for the next loop; it will start others. Before a fork: the child is a
+// copy of one thread, and its first loop would wait forever for the ones it does not have.
+inline void end_threads() { omp_pause_resource_all(omp_pause_hard); }
+
 // `worthwhile` = false keeps the loop on the calling thread: waking others costs some microseconds,
 // and milliseconds on a busy machine.
 template <class Body>

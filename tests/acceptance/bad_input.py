@@ -26,7 +26,7 @@ def records_of(text):
     records = [json.loads(line) for line in text.splitlines()]
     for record in records:
         assert record["schema"] == 1 and record["status"] in STATUSES, record
-        assert "equality" in record or FIELDS <= set(record), FIELDS - set(record)
+        assert {"equality", "raised_limit_problem"} & set(record) or FIELDS <= set(record), FIELDS - set(record)
         for tensor in record.get("tensors", {}).values():
             assert {"status", "clauses"} <= set(tensor), tensor
             for clause in tensor["clauses"].values():

@@ -22,7 +22,6 @@
 #include <vector>
 
 #include "harness/case/error.hpp"
-#include "harness/fixture/isolated.hpp"
 #include "harness/fixture/match.hpp"
 #include "harness/fixture/read.hpp"
 #include "harness/fixture/write.hpp"
@@ -487,26 +486,6 @@ TEST_F(Fixture, flipped_bits_are_an_error_or_nothing) {
     refused += message != "no error";
   }
   EXPECT_GT(refused, 20);
-}
-
-TEST_F(Fixture, a_child_that_crashes_hangs_or_raves_is_told_of) {
-  const IsolationLimits patient{std::chrono::minutes(5), std::uint64_t{1} << 30},
-      impatient{std::chrono::milliseconds(200), std::uint64_t{1} << 30};
-  const ReceiveLine ignore = [](const std::string&) { return std::chrono::milliseconds(0); };
-  const auto run = [&](const std::function<void(const SendLine&)>& body) {
-    return run_isolated(patient, body, ignore);
-  };
-  EXPECT_EQ(run([](const SendLine& send) { send("well"); }), "");
-  expect_contains(run([](const SendLine&) { raise(SIGSEGV); }), "signal 11");
-  expect_contains(run_isolated(
-                      impatient, [](const SendLine&) { sleep(600); }, ignore),
-                  "within 0.2 s");
-  expect_contains(run([](const SendLine&) { _exit(3); }), "status 3");
-  const std::string line(1 << 20, 'x');
-  const auto rave = [&](const SendLine& send) {
-    while (true) send(line);
-  };
-  EXPECT_FALSE(run_isolated(impatient, rave, ignore).empty());
 }
 
 FixtureDataset dataset_of(std::vector<Index> extents, std::vector<std::string> labels = {}) {
