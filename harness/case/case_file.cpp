@@ -219,6 +219,11 @@ class Reader {
 
 }  // namespace
 
+std::string RaisedLimit::last_day() const {
+  return fmt::format("{}-{:02}-{:02}", static_cast<int>(expires.year()),
+                     static_cast<unsigned>(expires.month()), static_cast<unsigned>(expires.day()));
+}
+
 std::vector<CaseEntry> read_case_file(const fs::path& path, std::span<const Grammar> grammars) {
   Reader reader(grammars);
   reader.read(path, 1);

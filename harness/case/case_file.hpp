@@ -40,6 +40,7 @@ struct RaisedLimit {
   std::string source;  // file:line of the entry
 
   bool expired_on(std::chrono::year_month_day today) const { return today > expires; }
+  std::string last_day() const;  // "2027-06-01"; the formats of fmt end in the year 2262
 };
 
 struct CaseEntry {

@@ -135,6 +135,10 @@ class Reader {
       std::apply([this](auto&... own) { (get(own), ...); }, fields(x));
   }
   void get(std::string& text) { text = next(size()); }
+  void get(bool& x) { x = byte_up_to(1) != 0; }
+  void get(Status& x) {
+    x = static_cast<Status>(byte_up_to(static_cast<unsigned char>(Status::unsupported)));
+  }
   template <class T, std::size_t size>
   void get(std::array<T, size>& list) {
     for (T& x : list) get(x);
@@ -156,6 +160,11 @@ class Reader {
     get(size);
     if (size > bytes_.size()) throw std::runtime_error("a report ends too early");
     return size;
+  }
+  unsigned char byte_up_to(unsigned char last) {
+    const auto byte = static_cast<unsigned char>(next(1).front());
+    if (byte > last) throw std::runtime_error("a report holds nonsense");
+    return byte;
   }
   std::string_view next(std::size_t size) {
     if (size > bytes_.size()) throw std::runtime_error("a report ends too early");

@@ -1,6 +1,5 @@
 #include "harness/run/result.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <gnu/libc-version.h>
 
@@ -107,8 +106,8 @@ void apply_raised_limits(CaseReport& report, const std::vector<RaisedLimit>& rai
             clause.passed = needed = true;
             clause.limit *= limit.factor;
             clause.raised = limit.factor;
-            clause.detail = fmt::format("limit raised x{:g} until {:%F}: {}", limit.factor,
-                                        std::chrono::sys_days(limit.expires), limit.reason);
+            clause.detail = fmt::format("limit raised x{:g} until {}: {}", limit.factor,
+                                        limit.last_day(), limit.reason);
           }
         const bool clean = std::all_of(tensor.clauses.begin(), tensor.clauses.end(),
                                        [](const Clause& c) { return c.passed; });

@@ -1,6 +1,5 @@
 #include "harness/run/run_case.hpp"
 
-#include <fmt/chrono.h>
 #include <fmt/format.h>
 #include <sha2.h>
 
@@ -60,8 +59,8 @@ std::string request_of(const CaseEntry& entry, const std::vector<Result>& result
                                  options.equalities, options.max_flops, options.max_bytes);
   for (const Result& result : results) text += result.path + '\n';
   for (const RaisedLimit& limit : entry.raised)
-    text += fmt::format("{} {} {} {:%F} {}\n", limit.path, limit.clause, limit.factor,
-                        std::chrono::sys_days(limit.expires), limit.reason);
+    text += fmt::format("{} {} {} {} {}\n", limit.path, limit.clause, limit.factor,
+                        limit.last_day(), limit.reason);
   std::array<char, SHA256_DIGEST_STRING_LENGTH> digest;
   SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
   return {digest.data(), 16};

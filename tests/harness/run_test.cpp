@@ -403,6 +403,8 @@ TEST_F(RaisedLimits, CoverWhatTheySay) {
   apply_raised_limits(report, {limit(2999)});
   EXPECT_FALSE(report.failed());
   EXPECT_EQ(report.results[0].status, Status::passed);
+  EXPECT_EQ(report.results[0].verdict.tensors[0].clauses[0].detail,
+            "limit raised x2 until 2999-01-01: known");
 }
 
 TEST_F(RaisedLimits, DoNotCoverAWriteOutsideTheOutputs) {
