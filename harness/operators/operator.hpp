@@ -122,12 +122,12 @@ class Operator {
   virtual PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                               const Pair& pair) const = 0;
   // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...), or
-  // one row of it is.
+  // these rows of it are, in the order of tokens.
   virtual bool zero_by_definition(const Case& c, std::string_view tensor,
                                   const Pair& pair) const = 0;
-  virtual bool zero_row(const Case& /*c*/, const Tensors& /*inputs*/, std::string_view /*tensor*/,
-                        const Pair& /*pair*/, Index /*row*/) const {
-    return false;
+  virtual std::vector<Index> zero_rows(const Case& /*c*/, const Tensors& /*inputs*/,
+                                       std::string_view /*tensor*/, const Pair& /*pair*/) const {
+    return {};
   }
 
   // The row of limits that an output is held to.

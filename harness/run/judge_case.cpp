@@ -25,8 +25,10 @@ Matrix<double> farthest(const std::vector<Matrix<double>>& emulations, const Mat
   return result.unaryExpr([type](double x) { return round_to_type(type, x); });
 }
 
+// What all candidates and outputs need of a pair.
 struct Measured {
   PairScale scale;
+  std::vector<Matrix<bool>> zeros;                   // by definition; empty where none is
   std::vector<std::vector<PairOutputs>> emulations;  // [candidate][emulation]
   std::vector<PairOutputs> forms;                    // [candidate]; empty for a pair not sampled
 };
@@ -74,17 +76,15 @@ Matrix<bool> zeros(const Operator& op, const Case& c, const Tensors& inputs,
   if (op.zero_by_definition(c, tensor, pair))
     return Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
   Matrix<bool> mask;
-  for (Index row = 0; row < oracle.rows(); ++row)
-    if (op.zero_row(c, inputs, tensor, pair, row)) {
-      if (mask.size() == 0) mask = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), false);
-      mask.row(row).setConstant(true);
-    }
+  for (const Index row : op.zero_rows(c, inputs, tensor, pair)) {
+    if (mask.size() == 0) mask = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), false);
+    mask.row(row).setConstant(true);
+  }
   return mask;
 }
 
-Contribution contribution(const Operator& op, const Case& c, const Tensors& inputs,
-                          std::string_view name, std::size_t output, const Pair& pair,
-                          const Measured& measured, std::size_t k, const Candidate& candidate) {
+Contribution contribution(const Measured& measured, std::size_t output, std::size_t k,
+                          const Candidate& candidate) {
   Contribution own;
   own.pairs = 1;
   own.oracle = measured.scale.oracle[output];
@@ -96,7 +96,7 @@ Contribution contribution(const Operator& op, const Case& c, const Tensors& inpu
   }
   for (const PairOutputs& emulation : measured.emulations[k])
     own.emulations.push_back(emulation[output]);
-  own.zero = zeros(op, c, inputs, name, pair, own.oracle);
+  own.zero = measured.zeros[output];
   return own;
 }
 
@@ -212,6 +212,9 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
       const auto number = static_cast<std::size_t>(begin + i);
       Measured& own = measured[static_cast<std::size_t>(i)];
       own.scale = measure_scale(op, c, inputs, pairs[number], wanted, sampled[number]);
+      for (std::size_t output = 0; output < specs.size(); ++output)
+        own.zeros.push_back(
+            zeros(op, c, inputs, specs[output].name, pairs[number], own.scale.oracle[output]));
       for (const Candidate& candidate : candidates) {
         std::vector<PairOutputs>& emulations = own.emulations.emplace_back();
         for (const PathVariant& variant : candidate.emulations)
@@ -231,20 +234,16 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
       for (Index i = 0; i < size; ++i) {
         const Pair& pair = pairs[static_cast<std::size_t>(begin + i)];
         Contribution& sum = open[static_cast<std::size_t>(job)][places[output].key(pair)];
-        sum.add(contribution(op, c, inputs, specs[output].name, output, pair,
-                             measured[static_cast<std::size_t>(i)], k, candidates[k]));
+        sum.add(contribution(measured[static_cast<std::size_t>(i)], output, k, candidates[k]));
         if (sum.pairs < places[output].contributors(pair)) continue;
         judge_contribution(sum, pair, *tensor, candidates[k].types[output], judges[k][output]);
         open[static_cast<std::size_t>(job)].erase(places[output].key(pair));
       }
     });
-    for (Index i = 0; i < size; ++i)
-      for (std::size_t output = 0; output < specs.size(); ++output) {
-        const Matrix<double>& oracle = measured[static_cast<std::size_t>(i)].scale.oracle[output];
-        const Matrix<bool> zero = zeros(op, c, inputs, specs[output].name,
-                                        pairs[static_cast<std::size_t>(begin + i)], oracle);
-        content[output].add(oracle, zero.size() > 0 ? &zero : nullptr);
-      }
+    for (const Measured& own : measured)
+      for (std::size_t output = 0; output < specs.size(); ++output)
+        content[output].add(own.scale.oracle[output],
+                            own.zeros[output].size() > 0 ? &own.zeros[output] : nullptr);
     if (between) between(begin + size);
   }
 

@@ -146,17 +146,16 @@ class SimpleGlaBackward final
   }
 
   // A token that forgets everything passes no gradient to its gate.
-  bool zero_row(const Case&, const Tensors& inputs, std::string_view tensor, const Pair& pair,
-                Index row) const override {
-    if (tensor != "dg") return false;
-    const Tensor *const g = find(inputs, "g"), *const gamma = find(inputs, "g_gamma");
-    double log_decay = 0;
-    if (g != nullptr)
-      log_decay += g->const_view<Batch, Time, ValueHead>().load(
-          Batch{pair.batch}, Time{pair.begin + row}, ValueHead{pair.value_head});
-    if (gamma != nullptr)
-      log_decay += gamma->const_view<ValueHead>().load(ValueHead{pair.value_head});
-    return decay(LogDecay<double>{log_decay}).factor == 0;
+  std::vector<Index> zero_rows(const Case& c, const Tensors& inputs, std::string_view tensor,
+                               const Pair& pair) const override {
+    if (tensor != "dg") return {};
+    const gla::HostBackwardInputs x = bind_inputs(inputs);
+    const Vector<double> gates = gla::gather_gates<double>(x, place(c, x, pair));
+    std::vector<Index> rows;
+    for (Index t = 0; t < gates.size(); ++t)
+      if (decay(LogDecay<double>{gates[t]}).factor == 0)
+        rows.push_back(pair.reverse ? gates.size() - 1 - t : t);
+    return rows;
   }
 
   Family family(std::string_view tensor) const override {
@@ -199,12 +198,6 @@ class SimpleGlaBackward final
   Index resume_interval(const PathVariant&) const override { return 0; }
 
  private:
-  static gla::BackwardProblem<double> problem(const Case& c, const Tensors& inputs,
-                                              const Pair& pair) {
-    const gla::HostBackwardInputs x = bind_inputs(inputs);
-    return gla::gather<double>(x, options(c), place(c, x, pair));
-  }
-
   static std::vector<std::string> output_names(const Case& c) {
     std::vector<std::string> names;
     gla::HostBackwardOutputs none;

@@ -133,6 +133,11 @@ class SimpleGlaBase : public Operator {
   static gla::Place place(const Case& c, const In& x, const Pair& pair) {
     return gla::place(x, options(c), pair.sequence, pair.value_head);
   }
+  // The problem of a pair, in double.
+  static auto problem(const Case& c, const Tensors& inputs, const Pair& pair) {
+    const In x = bind_inputs(inputs);
+    return gla::gather<double>(x, options(c), place(c, x, pair));
+  }
   static Matrix<double> in_token_order(const Matrix<double>& rows, const Pair& pair) {
     return pair.reverse ? Matrix<double>(rows.colwise().reverse()) : rows;
   }

@@ -136,8 +136,7 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
 
   PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
                      const Perturbation& how) const override {
-    const gla::HostInputs x = bind_inputs(inputs);
-    gla::Problem<double> p = gla::gather<double>(x, options(c), place(c, x, pair));
+    gla::Problem<double> p = problem(c, inputs, pair);
     perturb(how, p);
     return pair_outputs(how.field == Field::carry ? gla::recurrent<CarryNoise>(p, CarryNoise(how))
                                                   : gla::recurrent<Exact>(p),
