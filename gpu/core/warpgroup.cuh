@@ -1,0 +1,31 @@
+// Warps and warpgroups (four warps, the unit that issues wgmma) of a CTA.
+#pragma once
+
+namespace groundstate::gpu {
+
+constexpr int warp_threads = 32, warpgroup_threads = 128;
+
+__device__ inline int lane_index() { return static_cast<int>(threadIdx.x) % warp_threads; }
+// The same for all threads of a warp, and known as such to the compiler.
+__device__ inline int warp_index() {
+  return __shfl_sync(~0u, static_cast<int>(threadIdx.x) / warp_threads, 0);
+}
+
+// A barrier of `threads` threads; 0 is that of __syncthreads.
+template <int threads>
+__device__ inline void named_barrier(int id) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(threads) : "memory");
+}
+
+// Moves registers between warpgroups: the kernel needs __launch_bounds__(threads, 1), and each role
+// is one branch.
+template <int registers>
+__device__ inline void give_registers() {
+  asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;" ::"n"(registers));
+}
+template <int registers>
+__device__ inline void take_registers() {
+  asm volatile("setmaxnreg.inc.sync.aligned.u32 %0;" ::"n"(registers));
+}
+
+}  // namespace groundstate::gpu
