@@ -26,7 +26,7 @@ namespace {
 const std::string device_core = "reference/core/(axis|view|scalar|gate|philox|tensor_list)\\.hpp";
 const std::string device_contract = "reference/OP/contract\\.hpp";
 // How the harness knows operators: a description and a table of them.
-const std::string registry = "harness/operators/(operator|registry)\\.hpp";
+const std::string registry = "harness/operators/(operator|registry|device_run)\\.hpp";
 const std::string support_table = "harness/operators/support_table\\.hpp";
 
 // The first layer that matches a file is its layer. Both are regular expressions, of a path from
@@ -47,7 +47,8 @@ const std::vector<Layer> layers = {
     {"harness/fixture/.*", "harness/(case|process|fixture)/.*|reference/core/.*"},
     {"harness/(generate|judge|clock)/.*", "harness/(case|SAME)/.*|reference/core/.*"},
     {"harness/operators/OP/.*", "(harness/(case|generate|judge|operators)|reference|gpu)/.*"},
-    {"harness/operators/.*", "harness/(case|generate|judge|operators)/.*|reference/core/.*"},
+    {"harness/operators/.*",
+     "(harness/(case|generate|judge|operators)|reference/core|gpu/core)/.*"},
     {"harness/(run|calibrate|golden|mutants)/.*",
      "harness/(case|generate|judge|process|fixture|run|SAME)/.*|reference/core/.*|" + registry},
     {"harness/doctor/.*",

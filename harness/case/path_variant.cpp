@@ -36,6 +36,11 @@ std::map<std::string, std::string, std::less<>> checked(const PathVariant& varia
 
 }  // namespace
 
+std::string_view PathVariant::form() const {
+  constexpr std::string_view device = "gpu.";
+  return std::string_view(path).substr(path.starts_with(device) ? device.size() : 0);
+}
+
 std::string PathVariant::get(std::string_view key, std::span<const Key> declared) const {
   const auto declaration = std::ranges::find(declared, key, &Key::name);
   if (declaration == declared.end())

@@ -1,6 +1,6 @@
 // The name of one way to compute an operator: path, path keys, recipe.
 //
-//   recurrent    gpu.chunked    chunked[chunk=128,num_steps=4]:single
+//   recurrent    gpu.fused    chunked[chunk=128,num_steps=4]:single
 //
 // Path keys choose a variant of the same function and are no part of a case: oracle and scale are
 // shared. Without a recipe the path is computed exactly (in double).
@@ -21,6 +21,10 @@ struct PathVariant {
   std::string path;
   std::map<std::string, std::string, std::less<>> keys;  // as given; after parsing without defaults
   std::string recipe;
+
+  // What it computes, wherever it does: the path without the prefix of a device.
+  std::string_view form() const;
+  bool exact() const { return recipe.empty() || recipe == "exact"; }
 
   // The value of a declared path key, given or default. Throws std::logic_error when it is not
   // declared (or, the second, is not an integer).

@@ -20,6 +20,7 @@
 #include "harness/report/json_lines.hpp"
 #include "harness/report/recorded_run.hpp"
 #include "harness/report/table.hpp"
+#include "harness/run/device.hpp"
 #include "harness/run/isolated_case.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
@@ -151,6 +152,9 @@ int run(const Options& options) {
   if (!options.json && options.resume)
     fmt::print("{} of {} cases were in {} already\n", finished, entries.size(), options.output);
   if (!options.json) fmt::print("{}", render(tally, style));
+  flush_standard_output();
+  if (!options.paths.empty() && tally.unavailable > 0)
+    throw ResourceError(fmt::format("a path of --path needs a device: {}", device().missing));
   return tally.any_failure() ? failed : tally.judged() == 0 ? nothing_judged : passed;
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "harness/generate/tensor_spec.hpp"
 #include "harness/judge/limits.hpp"
 #include "harness/judge/units.hpp"
+#include "harness/operators/device_run.hpp"
 #include "harness/operators/perturbation.hpp"
 #include "reference/core/matrix.hpp"
 
@@ -113,12 +115,20 @@ class Operator {
   // reverse). Returns what is worth reporting of the run ("num_steps 4 -> 2"), often nothing.
   virtual std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                           Tensors& outputs) const = 0;
+  // A variant of a path that needs a device, its tensors in device memory. The shapes, types and
+  // strides of `outputs` rule as in run(); what they hold is what the device starts from.
+  virtual std::unique_ptr<DeviceRun> prepare(const Case& /*c*/, const PathVariant& variant,
+                                             const Tensors& /*inputs*/,
+                                             const Tensors& /*outputs*/) const {
+    throw std::logic_error("path " + variant.path + " does not run on a device");
+  }
 
   virtual std::vector<Pair> pairs(const Case& c, const Tensors& inputs) const = 0;
   // The double recurrence on one pair, disturbed or not.
   virtual PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
                              const Perturbation& perturbation = {}) const = 0;
-  // A variant on one pair, its results widened to double before any rounding to an output type.
+  // A variant on one pair, its results widened to double before any rounding to an output type; of
+  // a path that needs a device, the reference's path of the same form.
   virtual PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                               const Pair& pair) const = 0;
   // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...), or

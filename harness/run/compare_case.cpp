@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/outputs.hpp"
@@ -31,7 +32,7 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
     if (op.path(candidate.form.path)->takes("chunk"))
       candidate.chunk = candidate.form.integer("chunk", op.path_keys());
     // The exact recurrence is the oracle itself: no error to compare with.
-    const bool is_oracle = recipe == "exact" && op.path(candidate.form.path) == &op.paths().front();
+    const bool is_oracle = recipe == "exact" && candidate.form.form() == op.paths().front().name;
     if (emulate && !is_oracle) candidate.emulations = meaning.variants;
   } else {
     candidate.chunk = undeclared_chunk;
@@ -161,7 +162,7 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
     if (options.against_path) {
       const PathVariant variant = checked_variant(op, *options.against_path);
       GuardedTensors outputs(stored_outputs(op, given.value, variant));
-      op.run(given.value, variant, inputs, outputs.tensors());
+      run_variant(op, given.value, variant, inputs, outputs.tensors());
       for (Agreement& own : agreements(submission, outputs.tensors()))
         comparison.agreements.push_back(std::move(own));
     }

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <set>
 
+#include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/outputs.hpp"
 #include "reference/core/parallel.hpp"
@@ -101,18 +102,20 @@ class Equalities {
     const Tensors whole = outputs(v, inputs_);
     record(std::move(name), "no path depends on anything but its inputs", whole,
            outputs(v, inputs_));
-    for (const int count : {1, 2, 3, 7}) {
-      const Threads set(count);
-      name = named(fmt::format("{} threads", count));
-      record(std::move(name), "threads share nothing", whole, outputs(v, inputs_));
-    }
+    if (!op_.path(v.path)->needs_device)
+      for (const int count : {1, 2, 3, 7}) {
+        const Threads set(count);
+        name = named(fmt::format("{} threads", count));
+        record(std::move(name), "threads share nothing", whole, outputs(v, inputs_));
+      }
     // In fp32 bytes of 0x7f are 3.4e38, of 0xfe -1.7e38. (The allocator cannot fill with 0xff, NaN;
     // outputs are that in every other run.)
     for (const int byte : {0x00, 0x7f, 0xfe}) {
       name = named(fmt::format("poison {:#04x}", byte));
       const PoisonedHeap heap(byte);
+      const PoisonedDevice device(static_cast<unsigned char>(byte));
       GuardedTensors poisoned(stored_outputs(op_, case_, v), static_cast<unsigned char>(byte));
-      op_.run(case_, v, inputs_, poisoned.tensors());
+      run_variant(op_, case_, v, inputs_, poisoned.tensors());
       record(std::move(name), "nothing is read before it is written", whole, poisoned.tensors());
     }
     alone(v, whole);
@@ -136,7 +139,7 @@ class Equalities {
   Tensors outputs(const PathVariant& v, const Tensors& inputs) const {
     const Case own = shape_case(inputs);
     GuardedTensors result(stored_outputs(op_, own, v));
-    op_.run(case_, v, inputs, result.tensors());
+    run_variant(op_, case_, v, inputs, result.tensors());
     return result.tensors();
   }
 
@@ -267,7 +270,7 @@ class Equalities {
     std::string name = fmt::format("{}: other state layout", text(v));
     at(v, name);
     GuardedTensors result(stored_outputs(op_, other, v));
-    op_.run(other, v, turned, result.tensors());
+    run_variant(op_, other, v, turned, result.tensors());
     record(std::move(name), "only the storage differs", whole, result.tensors());
   }
 

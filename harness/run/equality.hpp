@@ -2,8 +2,9 @@
 //
 //   variants        two variants that the operator declares equal (num_steps, tiles, ...)
 //   rerun           the same call again
-//   threads         1, 2, 3 and 7 threads
-//   poison          outputs and every fresh allocation filled with one of three bytes
+//   threads         1, 2, 3 and 7 threads; not of a path that runs on a device
+//   poison          outputs and every fresh allocation, a workspace on the device too, filled with
+//                   one of three bytes
 //
 //   batch alone     the last batch element by itself
 //   head alone      the last head, with its group of value heads, by itself

@@ -9,14 +9,12 @@
 
 namespace groundstate::harness {
 
-inline bool is_exact(const PathVariant& v) { return v.recipe.empty() || v.recipe == "exact"; }
-
-inline std::string recipe_of(const PathVariant& v) { return is_exact(v) ? "exact" : v.recipe; }
+inline std::string recipe_of(const PathVariant& v) { return v.exact() ? "exact" : v.recipe; }
 
 inline std::vector<TensorSpec> stored_outputs(const Operator& op, const Case& c,
                                               const PathVariant& v) {
   std::vector<TensorSpec> specs = op.outputs(c);
-  if (is_exact(v))
+  if (v.exact())
     for (TensorSpec& spec : specs) spec.type = ElementType::float64;
   return specs;
 }

@@ -10,6 +10,7 @@
 
 #include "harness/case/error.hpp"
 #include "harness/fixture/read.hpp"
+#include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/outputs.hpp"
@@ -33,8 +34,11 @@ Candidate candidate_of(const Operator& op, const Ran& ran) {
   for (const Tensor& tensor : ran.outputs.tensors()) candidate.types.push_back(tensor.type());
   candidate.declaration = {recipe_units(recipe_of(ran.variant)), true};
   candidate.form = ran.variant;
-  if (op.path(ran.variant.path)->takes("chunk"))
-    candidate.chunk = ran.variant.integer("chunk", op.path_keys());
+  const Path& path = *op.path(ran.variant.path);
+  if (path.takes("chunk")) candidate.chunk = ran.variant.integer("chunk", op.path_keys());
+  // Of an exact path the emulation may be the oracle itself: no error to compare with.
+  if (path.needs_device && !ran.variant.exact())
+    candidate.emulations = op.form_meaning(ran.variant).variants;
   set_intervals(candidate, op.exact_gates(ran.variant));
   return candidate;
 }
@@ -57,7 +61,7 @@ std::string request_of(const CaseEntry& entry, const std::vector<Result>& result
   std::string text = fmt::format("{}\n{}\npairs {} contracts {} flops {} bytes {}\n",
                                  entry.value.canonical(), entry.reason, options.pairs.value_or(0),
                                  options.equalities, options.max_flops, options.max_bytes);
-  for (const Result& result : results) text += result.path + '\n';
+  for (const Result& result : results) text += result.path + ' ' + result.device + '\n';
   for (const RaisedLimit& limit : entry.raised)
     text += fmt::format("{} {} {} {} {}\n", limit.path, limit.clause, limit.factor,
                         limit.last_day(), limit.reason);
@@ -104,6 +108,8 @@ CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions&
     result.form = result.path.substr(0, result.path.find(':'));
     result.reproducer =
         fmt::format("groundstate run '{}' --path '{}'", plan.report.case_text, result.path);
+    const bool missing = op.path(v.path)->needs_device && device().name.empty();
+    if (op.path(v.path)->needs_device) result.device = missing ? "none" : device().name;
     const double flops = op.path_flops(c, v);
     if (const auto reason = op.unsupported(c, v)) {
       result.note = *reason;
@@ -115,8 +121,13 @@ CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions&
           "{:.2g} GiB of tensors for {} paths are above --max-memory {:.2g}; fewer with --path",
           bytes / 0x1p30, plan.variants.size(), options.max_bytes / 0x1p30);
     }
+    if (!result.note.empty()) {
+      result.status = Status::unsupported;
+    } else if (missing) {
+      result.status = Status::unavailable;
+      result.note = device().missing;
+    }
     plan.wanted.push_back(result.note.empty());
-    if (!result.note.empty()) result.status = Status::unsupported;
     plan.report.results.push_back(std::move(result));
   }
   plan.report.request = request_of(entry, plan.report.results, options);
@@ -145,7 +156,7 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
     Result& result = report.results[i];
     Ran one{i, plan.variants[i], GuardedTensors(stored_outputs(op, c, plan.variants[i]))};
     const auto start = Clock::now();
-    result.note = op.run(c, one.variant, inputs, one.outputs.tensors());
+    result.note = run_variant(op, c, one.variant, inputs, one.outputs.tensors());
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     if (const auto violation = one.outputs.violation()) {
       result.memory_violated = true;

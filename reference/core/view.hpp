@@ -8,8 +8,8 @@
 // pool and a broadcast (stride 0) are all the same type. A default-constructed view is an absent
 // tensor (an optional input that is not given); a tensor without elements is present. A view
 // neither owns nor checks bounds. With `Any` as the element type the type is known at run time
-// only; load() widens exactly and store() rounds once. The reference is written against such views,
-// so that no storage type reaches its maths.
+// only; on the host load() widens exactly and store() rounds once (on a device gpu/core/element.cuh
+// does). The reference is written against such views, so that no storage type reaches its maths.
 #pragma once
 
 #include <array>
@@ -99,8 +99,8 @@ class View : public Layout<Axes...> {
   T* data_ = nullptr;
 };
 
-template <class... Axes>
-class View<Space::host, const Any, Axes...> : public Layout<Axes...> {
+template <Space space, class... Axes>
+class View<space, const Any, Axes...> : public Layout<Axes...> {
  public:
   using Extents = std::array<Index, sizeof...(Axes)>;
   constexpr View() = default;
@@ -109,16 +109,18 @@ class View<Space::host, const Any, Axes...> : public Layout<Axes...> {
 
   template <class T>
   requires(!std::is_same_v<std::remove_const_t<T>, Any>) constexpr View(
-      const View<Space::host, T, Axes...>& other)
+      const View<space, T, Axes...>& other)
       : Layout<Axes...>(other),
         data_(other.data()),
         type_(element_type_of<std::remove_const_t<T>>::value) {}
-  constexpr View(const View<Space::host, Any, Axes...>& other)
+  constexpr View(const View<space, Any, Axes...>& other)
       : Layout<Axes...>(other), data_(other.data()), type_(other.type()) {}
   template <Space other_space, class other_element, class... other_axes_or_order>
   constexpr View(const View<other_space, other_element, other_axes_or_order...>&) = delete;
 
-  double load(Axes... at) const { return load_element(type_, data_, this->offset(at...)); }
+  double load(Axes... at) const requires(space == Space::host) {
+    return load_element(type_, data_, this->offset(at...));
+  }
   constexpr ElementType type() const { return type_; }
   constexpr const void* data() const { return data_; }
 
@@ -127,8 +129,8 @@ class View<Space::host, const Any, Axes...> : public Layout<Axes...> {
   ElementType type_ = ElementType::float64;
 };
 
-template <class... Axes>
-class View<Space::host, Any, Axes...> : public Layout<Axes...> {
+template <Space space, class... Axes>
+class View<space, Any, Axes...> : public Layout<Axes...> {
  public:
   using Extents = std::array<Index, sizeof...(Axes)>;
   constexpr View() = default;
@@ -137,13 +139,17 @@ class View<Space::host, Any, Axes...> : public Layout<Axes...> {
 
   template <class T>
   requires(!std::is_const_v<T> &&
-           !std::is_same_v<T, Any>) constexpr View(const View<Space::host, T, Axes...>& other)
+           !std::is_same_v<T, Any>) constexpr View(const View<space, T, Axes...>& other)
       : Layout<Axes...>(other), data_(other.data()), type_(element_type_of<T>::value) {}
   template <Space other_space, class other_element, class... other_axes_or_order>
   constexpr View(const View<other_space, other_element, other_axes_or_order...>&) = delete;
 
-  double load(Axes... at) const { return load_element(type_, data_, this->offset(at...)); }
-  void store(double x, Axes... at) const { store_element(type_, data_, this->offset(at...), x); }
+  double load(Axes... at) const requires(space == Space::host) {
+    return load_element(type_, data_, this->offset(at...));
+  }
+  void store(double x, Axes... at) const requires(space == Space::host) {
+    store_element(type_, data_, this->offset(at...), x);
+  }
   constexpr ElementType type() const { return type_; }
   constexpr void* data() const { return data_; }
 

@@ -3,6 +3,7 @@
 
 #include "harness/operators/registry.hpp"
 #include "harness/operators/simple_gla/binding.hpp"
+#include "harness/operators/simple_gla/device.hpp"
 #include "harness/operators/simple_gla/gate_gradient_error.hpp"
 
 namespace groundstate::harness {
@@ -40,6 +41,11 @@ std::vector<Path> make_paths() {
        {"segments", "chunk", "gate_sum", "dh_dtype"},
        matrix_recipes(),
        "segments of time in parallel, from their boundary states and gradients"},
+      {"gpu.recurrent",
+       {},
+       {"exact", "single"},
+       "last token first, states recomputed from checkpoints",
+       true},
   };
 }
 
@@ -86,6 +92,8 @@ class SimpleGlaBackward final
     if (type == "bf16" || type == "fp16")
       for (const char* const path : {"chunked", "chunked[dh_dtype=operand]", "fused"})
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
+    result.emplace_back("gpu.recurrent");
+    if (type != "fp64") result.emplace_back("gpu.recurrent:single");
     return result;
   }
 
@@ -97,7 +105,7 @@ class SimpleGlaBackward final
   }
 
   double path_flops(const Case& c, const PathVariant& variant) const override {
-    if (variant.path == "recurrent") return cost(c).flops;
+    if (variant.form() == "recurrent") return cost(c).flops;
     const Dimensions n = dimensions(c);
     const auto keys = static_cast<double>(n.key), values = static_cast<double>(n.value),
                chunk = static_cast<double>(variant.integer("chunk", path_keys()));
@@ -107,15 +115,24 @@ class SimpleGlaBackward final
            (2 * chunk * (3 * keys + 2 * values) + 10 * keys * values + 20 * chunk);
   }
 
-  std::optional<std::string> unsupported(const Case&, const PathVariant&) const override {
-    return std::nullopt;
+  std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
+    return path(variant.path)->needs_device ? unsupported_on_device(c, variant) : std::nullopt;
   }
 
   std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                   Tensors& outputs) const override {
+    if (path(variant.path)->needs_device)
+      return run_once(*prepare(c, variant, inputs, outputs), outputs);
     runner(variant.recipe)
         .backward.run(resolve(variant), bind_inputs(inputs), options(c), bind_outputs(outputs));
     return "";
+  }
+
+  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& variant,
+                                     const Tensors& inputs, const Tensors& outputs) const override {
+    if constexpr (built_with_cuda)
+      return simple_gla_binding::prepare(resolve(variant), options(c), inputs, outputs);
+    return Operator::prepare(c, variant, inputs, outputs);
   }
 
   PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
@@ -168,7 +185,7 @@ class SimpleGlaBackward final
                          const InternalUnits& units) const override {
     const std::vector<std::string> names = output_names(c);
     PairOutputs result(names.size());
-    if (form.path == "recurrent" || c.get("gate_inputs") == "none") return result;
+    if (form.form() == "recurrent" || c.get("gate_inputs") == "none") return result;
     const auto of = [&](std::string_view name) {
       return static_cast<std::size_t>(std::find(names.begin(), names.end(), name) - names.begin());
     };
@@ -226,7 +243,7 @@ class SimpleGlaBackward final
       return variant.get(key, path_keys()) == value;
     };
     return {
-        variant.path,
+        std::string(variant.form()),
         {variant.integer("chunk", path_keys()),
          is("dh_dtype", "operand") ? gla::StateStorage::operand : gla::StateStorage::accumulator,
          is("dg_form", "global") ? gla::GateGradient::global : gla::GateGradient::chunk},

@@ -113,6 +113,14 @@ class SimpleGlaBase : public Operator {
   }
 
  protected:
+  // Tensors of fp64 are computed in fp64 there, and only those.
+  static std::optional<std::string> unsupported_on_device(const Case& c,
+                                                          const PathVariant& variant) {
+    if (c.get("dtype") == "fp64" && !variant.exact())
+      return "tensors of fp64 are computed in fp64: the recipe is exact";
+    return std::nullopt;
+  }
+
   SimpleGlaBase(std::vector<Key> path_keys, std::vector<Path> paths)
       : grammar_(make_grammar(direction, path_keys)),
         path_keys_(std::move(path_keys)),

@@ -3,6 +3,7 @@
 
 #include "harness/operators/registry.hpp"
 #include "harness/operators/simple_gla/binding.hpp"
+#include "harness/operators/simple_gla/device.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -46,6 +47,8 @@ std::vector<Path> make_paths() {
        matrix_recipes(),
        "segments of time in parallel"},
       {"parallel", {}, scalar_recipes, "quadratic form"},
+      {"gpu.recurrent", {}, scalar_recipes, "token by token, state in registers", true},
+      {"gpu.step", {"tokens"}, recurrent_recipes, "a few tokens on a state in place", true},
   };
 }
 
@@ -74,6 +77,8 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
         {"one segment", "chunked", "segmented[segments=1]", "one segment is the whole sequence"},
         {"step", "recurrent", "step", "a step is one turn of the recurrence"},
         {"several tokens", "recurrent", "step[tokens=5]", "m tokens at once or one by one"},
+        {"step", "gpu.recurrent", "gpu.step", "a step is one turn of the recurrence"},
+        {"several tokens", "gpu.step", "gpu.step[tokens=5]", "m tokens at once or one by one"},
     };
   }
 
@@ -91,6 +96,13 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
     if (type == "bf16" || type == "fp16")
       for (const char* const path : {"chunked", "fused"})
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
+    result.insert(result.end(), {"gpu.recurrent", "gpu.step[tokens=4]"});
+    if (type != "fp64") {
+      result.emplace_back("gpu.recurrent:single");
+      const bool rounded_state = type_of(c, ElementClass::state) == ElementType::bfloat16;
+      result.emplace_back(rounded_state ? "gpu.step[tokens=4]:single-bf16-state"
+                                        : "gpu.step[tokens=4]:single");
+    }
     return result;
   }
 
@@ -107,22 +119,32 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
                values = static_cast<double>(n.value);
     const double heads = static_cast<double>(n.batch) * static_cast<double>(n.value_heads);
     // An exponential is some 20 flop.
-    if (variant.path == "parallel") return heads * time * time / 2 * (2 * (keys + values) + 20);
-    if (variant.path == "scan") return cost(c).flops * 2;
-    if (variant.path == "hillis_steele") return cost(c).flops * std::log2(time + 2);
+    if (variant.form() == "parallel") return heads * time * time / 2 * (2 * (keys + values) + 20);
+    if (variant.form() == "scan") return cost(c).flops * 2;
+    if (variant.form() == "hillis_steele") return cost(c).flops * std::log2(time + 2);
     const auto chunk = static_cast<double>(variant.integer("chunk", path_keys()));
-    if (variant.path == "recurrent" || variant.path == "step") return cost(c).flops;
+    if (variant.form() == "recurrent" || variant.form() == "step") return cost(c).flops;
     return heads * time * (2 * chunk * (keys + values) + 4 * keys * values + 20 * chunk);
   }
 
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
     if (variant.path == "parallel" && dimensions(c).time > longest_quadratic)
       return fmt::format("quadratic in T, and T is above {}", longest_quadratic);
+    if (!path(variant.path)->needs_device) return std::nullopt;
+    if (const auto reason = unsupported_on_device(c, variant)) return reason;
+    const ElementType state = type_of(c, ElementClass::state);
+    if (variant.form() != "step" || variant.exact()) return std::nullopt;
+    const bool rounds = variant.recipe == "single-bf16-state";
+    if (rounds ? state != ElementType::bfloat16 : size_of(state) < 4)
+      return fmt::format("the state lives in tensors of {}, so this is another recipe",
+                         name_of(state));
     return std::nullopt;
   }
 
   std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                   Tensors& outputs) const override {
+    if (path(variant.path)->needs_device)
+      return run_once(*prepare(c, variant, inputs, outputs), outputs);
     const gla::HostInputs x = bind_inputs(inputs);
     const Variant v = resolve(variant);
     runner(variant.recipe).forward.run(v, x, options(c), bind_outputs(outputs));
@@ -132,6 +154,13 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
     return effective == v.num_steps
                ? ""
                : fmt::format("num_steps {} -> {} ({} chunks)", v.num_steps, effective, chunks);
+  }
+
+  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& variant,
+                                     const Tensors& inputs, const Tensors& outputs) const override {
+    if constexpr (built_with_cuda)
+      return simple_gla_binding::prepare(resolve(variant), options(c), inputs, outputs);
+    return Operator::prepare(c, variant, inputs, outputs);
   }
 
   PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
@@ -159,8 +188,8 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
   std::vector<CarriedState> carried_states() const override { return {{"h0", "ht"}}; }
 
   Index resume_interval(const PathVariant& variant) const override {
-    if (variant.path == "recurrent" || variant.path == "step") return 1;
-    if (variant.path == "chunked" || variant.path == "fused") return resolve(variant).chunk;
+    if (variant.form() == "recurrent" || variant.form() == "step") return 1;
+    if (variant.form() == "chunked" || variant.form() == "fused") return resolve(variant).chunk;
     return 0;  // the others associate differently when time is cut
   }
 
@@ -171,8 +200,14 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
 
   Variant resolve(const PathVariant& variant) const {
     const auto key = [&](std::string_view name) { return variant.integer(name, path_keys()); };
-    return {variant.path,    key("chunk"),      key("num_steps"), key("segments"),
-            key("key_tile"), key("value_tile"), key("tokens"),    gate_sum_of(variant)};
+    return {std::string(variant.form()),
+            key("chunk"),
+            key("num_steps"),
+            key("segments"),
+            key("key_tile"),
+            key("value_tile"),
+            key("tokens"),
+            gate_sum_of(variant)};
   }
 };
 

@@ -1,0 +1,56 @@
+// Tensors of a case in device memory, and what an operator makes of them: a DeviceRun.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gpu/core/buffer.hpp"
+#include "gpu/core/launch.hpp"
+#include "harness/operators/device_run.hpp"
+#include "reference/core/view.hpp"
+
+namespace groundstate::harness {
+
+// Copies of host tensors with the same types, strides and bytes, each in a guarded buffer.
+class DeviceTensors {
+ public:
+  explicit DeviceTensors(const Tensors& host);
+
+  // The tensor of that name as a view; absent where there is none.
+  template <class T, class... Axes>
+  void bind(std::string_view name, DeviceView<T, Axes...>& view) const {
+    view = {};
+    for (const Held& held : held_)
+      if (held.host.name() == name) {
+        const HostView<const Any, Axes...> host = held.host.template const_view<Axes...>();
+        view = {host.type(), held.memory.data(), host.extents(), host.strides()};
+      }
+  }
+
+  // Into tensors of the same names and shapes.
+  void read(Tensors& host) const;
+  // Throws std::runtime_error naming the buffer.
+  void check_guards() const;
+  void check_unchanged() const;
+
+ private:
+  struct Held {
+    Tensor host;
+    gpu::Buffer memory;
+  };
+  std::vector<Held> held_;
+};
+
+// What `launch` queues is the run; the inputs and outputs that it has views of live as long. The
+// workspace is filled with fresh_device_byte().
+std::unique_ptr<DeviceRun> make_device_run(std::shared_ptr<const DeviceTensors> inputs,
+                                           std::shared_ptr<const DeviceTensors> outputs,
+                                           std::size_t workspace_bytes,
+                                           std::function<void(const gpu::Launch&)> launch,
+                                           std::string note = "");
+
+}  // namespace groundstate::harness
