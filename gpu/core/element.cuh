@@ -94,4 +94,36 @@ __device__ Index load_integer(const DeviceView<const Any, Axes...>& x, Axes... a
   return load_integer(x.type(), x.data(), x.offset(at...));
 }
 
+// ---- loads that nothing waits for
+
+// 4, 2 or 0 bytes.
+__device__ inline std::uint32_t load_bits(const void* address, int bytes) {
+  std::uint32_t bits = 0;
+  asm volatile(
+      "{.reg .pred p, q; setp.eq.s32 p, %2, 4; setp.eq.s32 q, %2, 2;\n"
+      "@p ld.global.b32 %0, [%1];\n"
+      "@q ld.global.u16 %0, [%1];}\n"
+      : "+r"(bits)
+      : "l"(address), "r"(bytes));
+  return bits;
+}
+// As float: fp32 or a 16-bit type.
+__device__ inline float from_bits(ElementType type, std::uint32_t bits) {
+  const auto half = static_cast<std::uint16_t>(bits);
+  return type == ElementType::bfloat16  ? widened(bf16::from_bits(half))
+         : type == ElementType::float16 ? widened(fp16::from_bits(half))
+                                        : __uint_as_float(bits);
+}
+// The bits of an element, or 0 where `exists` is false: a predicated load without a branch, so that
+// many can travel together and none is waited for before from_bits(). (fp64 waits: it is narrowed.)
+template <class... Axes>
+__device__ std::uint32_t load_bits(const DeviceView<const Any, Axes...>& x, bool exists,
+                                   Axes... at) {
+  if (x.type() == ElementType::float64)
+    return exists ? __float_as_uint(load<float>(x, at...)) : 0;
+  const Index size = x.type() == ElementType::float32 ? 4 : 2;
+  return load_bits(static_cast<const std::byte*>(x.data()) + x.offset(at...) * size,
+                   exists ? static_cast<int>(size) : 0);
+}
+
 }  // namespace groundstate::gpu

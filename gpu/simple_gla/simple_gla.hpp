@@ -61,4 +61,34 @@ std::size_t recurrent_backward_workspace(const DeviceBackwardInputs& x,
 void recurrent_backward(const DeviceBackwardInputs& x, const Options& options,
                         const DeviceBackwardOutputs& y, const Launch& launch);
 
+// ---- gpu.fused and gpu.segmented: chunks of 64 on tensor cores (fused.cu)
+//
+// q, k, v and o of one 16-bit type, K and V from 1 to 256. num_steps is how many chunks are on the
+// way at a time, as many as fit into shared memory; it changes no bit, nor does value_tile, the
+// columns of v that a CTA has (64, 128; 0: what fills the device). More than one segment: time in
+// parallel, by tolerance.
+struct FusedForm {
+  Index num_steps = 4, value_tile = 0, segments = 1;
+};
+std::size_t fused_workspace(const DeviceInputs& x, const DeviceOutputs& y, const FusedForm& form);
+// The num_steps that fit.
+Index fused_num_steps(const DeviceInputs& x, const DeviceOutputs& y, const FusedForm& form);
+void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
+           const FusedForm& form, const Launch& launch);
+
+// ---- gpu.fused, backward (fused_backward.cu)
+//
+// As gpu.fused; do, dq, dk and dv of the type of q. The sum of a gate's gradient begins anew every
+// gate_span chunks.
+struct FusedBackwardForm {
+  Index num_steps = 4, value_tile = 0, gate_span = 4;
+};
+std::size_t fused_backward_workspace(const DeviceBackwardInputs& x, const DeviceBackwardOutputs& y,
+                                     const FusedBackwardForm& form);
+Index fused_backward_num_steps(const DeviceBackwardInputs& x, const DeviceBackwardOutputs& y,
+                               const FusedBackwardForm& form);
+void fused_backward(const DeviceBackwardInputs& x, const Options& options,
+                    const DeviceBackwardOutputs& y, const FusedBackwardForm& form,
+                    const Launch& launch);
+
 }  // namespace groundstate::gpu::simple_gla

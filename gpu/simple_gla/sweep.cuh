@@ -1,0 +1,830 @@
+// The kernel of a sweep (sweep.hpp) on Hopper: the state stays in registers, nothing but inputs and
+// outputs touches device memory.
+//
+// A CTA owns one segment of a sequence, one value head and 64 or 128 columns of a. Its warpgroups:
+//   producer   warp 0 makes the gates, warps 1-3 bring the operands: the copy engine, or a plain
+//              loader for sizes that the engine does not take and for the short chunk of a packed
+//              sequence, beyond whose end is a neighbour that is not ours to read
+//   scores     A, into a ring of two blocks
+//   state      one or two: 64 columns of a each. They hold R in accumulators and compute
+//              Y^T = R C^T + a^T A^T with R and a as operands from registers, so the state is
+//              rounded and multiplied without ever passing through shared memory.
+// A state warpgroup computes the same whether it is alone or one of two, and the depth of the ring
+// changes nothing but when data arrive: results are bit for bit the same.
+//
+// What was learned, in the order in which it mattered:
+//   - the gates are one load a token, a stride of heads apart: they must be on the way a chunk ahead
+//     with nothing that uses them in between (RawGates), else their latency is the time of a chunk
+//   - an operand from registers is made before the products begin; packing between two products makes
+//     the compiler wait for the first one, and so does touching any register that a product owns
+//     while another is in flight
+//   - code that runs once is fetched from cold memory: state in and out is a loop, not unrolled
+#pragma once
+
+#include <cuda/ptx>
+
+#include "gpu/core/check.hpp"
+#include "gpu/core/mbarrier.cuh"
+#include "gpu/core/tensor_core.cuh"
+#include "gpu/core/tensor_map.hpp"
+#include "gpu/simple_gla/sweep.hpp"
+
+namespace groundstate::gpu::simple_gla {
+
+// ---- tile
+
+template <int key_blocks_, int value_blocks_, Purpose purpose_>
+struct Tile {
+  static constexpr Purpose purpose = purpose_;
+  static constexpr bool with_output = purpose != Purpose::segment_states;
+  static constexpr bool with_own =
+      purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
+  static constexpr int key_blocks = key_blocks_;      // of 64 columns of b; more are zeros
+  static constexpr int value_blocks = value_blocks_;  // of 64 columns of a, a warpgroup each
+  static constexpr int warpgroups = 2 + value_blocks;
+  static constexpr int threads = warpgroups * warpgroup_threads;
+  static constexpr int loader_threads = 3 * warp_threads;
+  static constexpr int stage_blocks =
+      (with_output ? 2 : 1) * key_blocks + (with_own ? 2 : 1) * value_blocks;
+  // 512 registers a thread of every warpgroup are to be shared.
+  static constexpr int producer_registers = 32;
+  static constexpr int score_registers = 96;
+  static constexpr int state_registers = value_blocks == 2 ? 192 : 240;
+};
+
+// ---- shared storage
+
+struct alignas(1024) Block {
+  unsigned char bytes[block_bytes];
+};
+constexpr int score_slots = 2, output_slots = 2, most_stages = 8;
+
+// Blocks first. A stage: key, value, query, own.
+template <class Tile>
+struct Shared {
+  Block *stages, *scores, *outputs;
+  ChunkGates* gates;
+  float* dots;  // [output_slots][value_blocks][4 warps][64]
+  Barrier *full, *empty, *scores_full, *scores_empty;
+
+  static constexpr int dot_count =
+      Tile::with_own ? output_slots * Tile::value_blocks * 4 * chunk_length : 0;
+  static constexpr std::size_t bytes(int stages) {
+    return static_cast<std::size_t>(stages) *
+               (Tile::stage_blocks * sizeof(Block) + sizeof(ChunkGates)) +
+           (score_slots + output_slots * Tile::value_blocks) * sizeof(Block) +
+           dot_count * sizeof(float) + (2 * most_stages + 2 * score_slots) * sizeof(Barrier);
+  }
+
+  __device__ Shared(unsigned char* memory, int count) {
+    stages = reinterpret_cast<Block*>(memory);
+    scores = stages + count * Tile::stage_blocks;
+    outputs = scores + score_slots;
+    gates = reinterpret_cast<ChunkGates*>(outputs + output_slots * Tile::value_blocks);
+    dots = reinterpret_cast<float*>(gates + count);
+    full = reinterpret_cast<Barrier*>(dots + dot_count);
+    empty = full + most_stages;
+    scores_full = empty + most_stages;
+    scores_empty = scores_full + score_slots;
+  }
+  __device__ Block* key(int stage) const { return stages + stage * Tile::stage_blocks; }
+  __device__ Block* value(int stage) const { return key(stage) + Tile::key_blocks; }
+  __device__ Block* query(int stage) const { return value(stage) + Tile::value_blocks; }
+  __device__ Block* own(int stage) const { return query(stage) + Tile::key_blocks; }
+  __device__ Block* output(int slot) const { return outputs + slot * Tile::value_blocks; }
+  __device__ float* dot(int slot, int block) const {
+    return dots + (slot * Tile::value_blocks + block) * 4 * chunk_length;
+  }
+};
+
+struct Maps {
+  CUtensorMap query{}, key{}, value{}, own{};
+};
+
+struct Arguments : Sweep {
+  bool copy_engine;               // takes whole chunks
+  bool vector_loads, vector_stores;  // 16 bytes at a time
+  int stages;
+};
+
+struct Work {
+  TokenRange range;
+  Index sequence, segment, head, first_column;  // of a
+};
+
+template <class Tile>
+__device__ Work work_of(const Arguments& s, Index block) {
+  const Index tiles = (s.value.columns + 64 * Tile::value_blocks - 1) / (64 * Tile::value_blocks);
+  const Index segments = s.segments.count - (Tile::with_output ? 0 : 1);
+  const Index problem = block / tiles / s.heads;
+  Work w;
+  w.first_column = block % tiles * (64 * Tile::value_blocks);
+  w.head = block / tiles % s.heads;
+  w.segment = problem % segments;
+  w.sequence = problem / segments;
+  w.range = token_range(s.order, s.time, s.offsets, w.sequence, w.segment, s.segments.count);
+  return w;
+}
+
+// ---- phase: gates
+
+template <class Tile>
+__device__ void make_gates(const Arguments& s, const Work& w, const Shared<Tile>& shared) {
+  const float constant = s.gates.constant ? load<float>(s.gates.constant, ValueHead{w.head}) : 0;
+  RingPosition at;
+  TwoFloat total{0, 0};  // of the segment
+  RawGates next(s.gates, w.range, w.range.first_chunk, w.head);
+  for (Index c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
+    const float first = next.log_decay(s.gates, constant, 0),
+                second = next.log_decay(s.gates, constant, 1);
+    next = RawGates(s.gates, w.range, c + 1, w.head);
+    shared.empty[at.stage].wait(at.empty());
+    ChunkGates& gates = shared.gates[at.stage];
+    write_gates(gates, first, second, w.range, c, s.update_scale);
+    __syncwarp();
+    if (!Tile::with_output) total = add(total, {gates.total.x, gates.total.y});
+    if (lane_index() == 0) shared.full[at.stage].arrive();
+    at.advance(s.stages);
+  }
+  if (!Tile::with_output && w.first_column == 0 && lane_index() == 0)
+    s.segments.decays[(w.sequence * s.segments.count + w.segment) * s.heads + w.head] =
+        expf(__fadd_rn(total.high, total.low));
+}
+
+// ---- phase: load
+
+// One block by ordinary loads; rows and columns that do not exist become zeros.
+template <class Tile>
+__device__ void load_block(Block& block, const Operand& x, const std::uint16_t* first_token,
+                           Index first_column, Rows rows, bool vectors, int thread) {
+#pragma unroll 1
+  for (int i = thread; i < 64 * 8; i += Tile::loader_threads) {
+    const int row = i / 8, piece = i % 8;
+    const Index column = first_column + piece * 8;
+    const std::uint16_t* const from = first_token + row * x.time + column * x.column;
+    uint4 bits{0, 0, 0, 0};
+    if (rows.have(row) && column < x.columns) {
+      if (vectors) {
+        bits = *reinterpret_cast<const uint4*>(from);
+      } else {
+        std::uint32_t half[8];
+#pragma unroll
+        for (int e = 0; e < 8; ++e)
+          half[e] = column + e < x.columns ? std::uint32_t{from[e * x.column]} : 0u;
+        bits = {half[0] | half[1] << 16, half[2] | half[3] << 16, half[4] | half[5] << 16,
+                half[6] | half[7] << 16};
+      }
+    }
+    *reinterpret_cast<uint4*>(block.bytes + swizzled(static_cast<unsigned>(row),
+                                                     static_cast<unsigned>(piece * 8))) = bits;
+  }
+}
+
+// Calls use(block, operand, map, column) for every block of a stage.
+template <class Tile, class Use>
+__device__ void for_each_block(const Arguments& s, const Maps& maps, const Work& w,
+                               const Shared<Tile>& shared, int stage, Use&& use) {
+  for (int b = 0; b < Tile::key_blocks; ++b) use(shared.key(stage)[b], s.key, maps.key, 64 * b);
+  for (int b = 0; b < Tile::value_blocks; ++b)
+    use(shared.value(stage)[b], s.value, maps.value, w.first_column + 64 * b);
+  if constexpr (Tile::with_output)
+    for (int b = 0; b < Tile::key_blocks; ++b)
+      use(shared.query(stage)[b], s.query, maps.query, 64 * b);
+  if constexpr (Tile::with_own)
+    for (int b = 0; b < Tile::value_blocks; ++b)
+      use(shared.own(stage)[b], s.own, maps.own, w.first_column + 64 * b);
+}
+
+template <class Tile>
+__device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
+                            const Shared<Tile>& shared, int thread) {
+  namespace ptx = cuda::ptx;
+  RingPosition at;
+  for (Index c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
+    const Rows rows = w.range.rows(c);
+    const Index token = w.range.first_token(c);
+    Barrier& full = shared.full[at.stage];
+    // All wait, also those with nothing to do: a barrier is never more than one phase away.
+    shared.empty[at.stage].wait(at.empty());
+    if (s.copy_engine && (rows.all() || !s.offsets)) {
+      if (thread == 0) {
+        full.arrive_expecting(Tile::stage_blocks * sizeof(Block));
+        for_each_block(s, maps, w, shared, at.stage,
+                       [&](Block& block, const Operand& x, const CUtensorMap& map, Index column) {
+                         const std::int32_t place[4]{static_cast<std::int32_t>(column),
+                                                     static_cast<std::int32_t>(w.head / x.group),
+                                                     static_cast<std::int32_t>(token),
+                                                     static_cast<std::int32_t>(w.range.batch)};
+                         ptx::cp_async_bulk_tensor(ptx::space_cluster, ptx::space_global,
+                                                   block.bytes, &map, place, full.word());
+                       });
+      }
+    } else {
+      for_each_block(s, maps, w, shared, at.stage,
+                     [&](Block& block, const Operand& x, const CUtensorMap&, Index column) {
+                       load_block<Tile>(block, x,
+                                        static_cast<const std::uint16_t*>(x.data) +
+                                            x.offset(w.range.batch, token, w.head),
+                                        column, rows, s.vector_loads, thread);
+                     });
+      fence_async_proxy();
+      named_barrier<Tile::loader_threads>(1 + Tile::value_blocks);
+      if (thread == 0) full.arrive();
+    }
+    at.advance(s.stages);
+  }
+}
+
+// ---- phase: scores
+
+template <class Tile, class T>
+__device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile>& shared,
+                            int warp) {
+  const int lane = lane_index();
+  const int row = 16 * warp + lane / 4, column = 2 * (lane % 4);
+  RingPosition at, slot;
+  for (Index c = 0; c < w.range.chunks; ++c) {
+    shared.full[at.stage].wait(at.full());
+    Accumulator product{};
+    begin_products();
+#pragma unroll
+    for (int step = 0; step < 4 * Tile::key_blocks; ++step)
+      multiply<T>(product,
+                  along_columns(block_descriptor(shared.query(at.stage) + step / 4), step % 4),
+                  along_columns(block_descriptor(shared.key(at.stage) + step / 4), step % 4),
+                  step > 0);
+    commit_products();
+    const ChunkGates& gates = shared.gates[at.stage];
+    const float2 own[2]{gates.sum[row], gates.sum[row + 8]};
+    wait_products<0>();
+#pragma unroll
+    for (int group = 0; group < 8; ++group) {
+      float* const d = product.d + 4 * group;
+      if (s.order.reverse ? 8 * group + 7 < 16 * warp : 8 * group > 16 * warp + 15) {
+        d[0] = d[1] = d[2] = d[3] = 0;
+        continue;
+      }
+      const float4 others = *reinterpret_cast<const float4*>(&gates.sum[8 * group + column]);
+      const float2 other[2]{{others.x, others.y}, {others.z, others.w}};
+#pragma unroll
+      for (int h = 0; h < 2; ++h)
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const int i = row + 8 * h, j = 8 * group + column + e;
+          const bool earlier = s.order.reverse ? j >= i : j <= i;
+          float& x = d[2 * h + e];
+          x = earlier ? x * decay_between(other[e], own[h]) * s.score_scale : 0;
+        }
+    }
+    __syncwarp();
+    if (lane == 0) shared.empty[at.stage].arrive();
+    shared.scores_empty[slot.stage].wait(slot.empty());
+    const unsigned block = shared_address(shared.scores + slot.stage);
+#pragma unroll
+    for (int step = 0; step < 4; ++step)
+      store_matrices(block + swizzled(static_cast<unsigned>(16 * warp + lane % 16),
+                                      static_cast<unsigned>(16 * step + lane / 16 * 8)),
+                     rounded_operand<T>(product, step));
+    fence_async_proxy();
+    __syncwarp();
+    if (lane == 0) shared.scores_full[slot.stage].arrive();
+    at.advance(s.stages);
+    slot.advance(score_slots);
+  }
+}
+
+// ---- phase: state in and out
+
+// R in the accumulators of a warpgroup: register r of block b is row(r), column 64 b + column(r).
+template <class Tile>
+using State = Accumulator[Tile::key_blocks];
+
+struct FragmentPlace {
+  int warp, lane;
+  __device__ int row(int r) const { return 16 * warp + lane / 4 + 8 * (r / 2 % 2); }
+  __device__ int column(int r) const { return 8 * (r / 4) + 2 * (lane % 4) + r % 2; }
+};
+
+// States pass through shared memory, 32 columns at a time, so that device memory is accessed in its
+// own order whatever the fragments' is. 16 registers a strip: the loop over strips moves registers
+// by 16 instead of naming them, which keeps it a loop.
+class StateStrip {
+ public:
+  template <class View>
+  __device__ StateStrip(const View& tensor, const Work& w, Index first_row, float* shared,
+                        int thread)
+      : data_(shared), first_row_(first_row), thread_(thread) {
+    columns_first_ = tensor.template stride<Key>() < tensor.template stride<Value>();
+    rows_ = tensor.template extent<Value>();
+    columns_ = tensor.template extent<Key>();
+    sequence_ = w.sequence;
+    head_ = w.head;
+  }
+
+  template <int key_blocks, class View>
+  __device__ void load(const View& tensor, FragmentPlace place, int barrier,
+                       Accumulator (&state)[key_blocks]) const {
+#pragma unroll 1
+    for (int strip = 0; strip < 2 * key_blocks; ++strip) {
+      std::uint32_t bits[each];  // all loads travel together
+#pragma unroll
+      for (int i = 0; i < each; ++i) {
+        const Index row = first_row_ + row_of(i), column = strip * width + column_of(i);
+        bits[i] = load_bits(tensor, row < rows_ && column < columns_, Sequence{sequence_},
+                            ValueHead{head_}, Value{row}, Key{column});
+      }
+#pragma unroll
+      for (int i = 0; i < each; ++i) at(row_of(i), column_of(i)) = from_bits(tensor.type(), bits[i]);
+      named_barrier<warpgroup_threads>(barrier);
+#pragma unroll
+      for (int r = 0; r + 16 < 32 * key_blocks; ++r)
+        state[r / 32].d[r % 32] = state[(r + 16) / 32].d[(r + 16) % 32];
+#pragma unroll
+      for (int r = 0; r < 16; ++r)
+        state[key_blocks - 1].d[16 + r] = at(place.row(r), place.column(r));
+      named_barrier<warpgroup_threads>(barrier);
+    }
+  }
+
+  template <int key_blocks, class View>
+  __device__ void store(const View& tensor, FragmentPlace place, int barrier,
+                        Accumulator (&state)[key_blocks]) const {
+#pragma unroll 1
+    for (int strip = 0; strip < 2 * key_blocks; ++strip) {
+      named_barrier<warpgroup_threads>(barrier);
+#pragma unroll
+      for (int r = 0; r < 16; ++r) at(place.row(r), place.column(r)) = state[0].d[r];
+#pragma unroll
+      for (int r = 0; r + 16 < 32 * key_blocks; ++r)
+        state[r / 32].d[r % 32] = state[(r + 16) / 32].d[(r + 16) % 32];
+      named_barrier<warpgroup_threads>(barrier);
+#pragma unroll 1
+      for (int i = 0; i < each; ++i) {
+        const Index row = first_row_ + row_of(i), column = strip * width + column_of(i);
+        if (row < rows_ && column < columns_)
+          groundstate::gpu::store(tensor, at(row_of(i), column_of(i)), Sequence{sequence_},
+                                  ValueHead{head_}, Value{row}, Key{column});
+      }
+    }
+  }
+
+ private:
+  static constexpr int width = 32, each = width * 64 / warpgroup_threads;  // elements of a thread
+
+  __device__ int row_of(int i) const {
+    return columns_first_ ? (i * warpgroup_threads + thread_) / width : thread_ % 64;
+  }
+  __device__ int column_of(int i) const {
+    return columns_first_ ? thread_ % width : (i * warpgroup_threads + thread_) / 64;
+  }
+  // Fragments meet every bank once.
+  __device__ float& at(int row, int column) const {
+    return data_[column * 64 + (row ^ (column / 2 % 4 * 8))];
+  }
+  float* data_;
+  Index first_row_;
+  int thread_;
+  bool columns_first_;
+  Index rows_, columns_, sequence_, head_;
+};
+
+// As fragments: what only this kernel reads.
+template <int key_blocks>
+__device__ void load_fragments(const float4* from, int thread, Accumulator (&state)[key_blocks]) {
+#pragma unroll
+  for (int i = 0; i < 8 * key_blocks; ++i) {
+    const float4 x = from[i * warpgroup_threads + thread];
+    float* const d = state[i / 8].d + 4 * (i % 8);
+    d[0] = x.x, d[1] = x.y, d[2] = x.z, d[3] = x.w;
+  }
+}
+template <int key_blocks>
+__device__ void store_fragments(const Accumulator (&state)[key_blocks], int thread, float4* to) {
+#pragma unroll
+  for (int i = 0; i < 8 * key_blocks; ++i) {
+    const float* const d = state[i / 8].d + 4 * (i % 8);
+    to[i * warpgroup_threads + thread] = {d[0], d[1], d[2], d[3]};
+  }
+}
+// <R, kept>, summed over the warp.
+template <int key_blocks>
+__device__ float fragment_product(const Accumulator (&state)[key_blocks], int thread,
+                                  const float4* kept) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < 8 * key_blocks; ++i) {
+    const float4 x = kept[i * warpgroup_threads + thread];
+    const float* const d = state[i / 8].d + 4 * (i % 8);
+    sum = fmaf(d[0], x.x, fmaf(d[1], x.y, fmaf(d[2], x.z, fmaf(d[3], x.w, sum))));
+  }
+  for (int distance = 16; distance > 0; distance /= 2)
+    sum += __shfl_xor_sync(~0u, sum, distance);
+  return sum;
+}
+
+// ---- phase: outputs
+
+// Writes y of a warpgroup's 64 columns, chunk by chunk, from shared memory: a thread has 8 columns
+// of every 16th row. fp32 outputs (one of several value heads that are still to be summed) are
+// written from the accumulators.
+class OutputColumns {
+ public:
+  __device__ OutputColumns(const Arguments& s, const Work& w, Index first_column, int thread)
+      : s_(s), w_(w), row_(thread / 8), first_column_(first_column) {
+    const int piece = thread % 8;
+    columns_ = s.output.columns - first_column - piece * 8;
+    place_ = static_cast<unsigned>(piece * 8);
+  }
+  __device__ void store(const Block& block, Index chunk) const {
+    if (columns_ <= 0) return;
+    const Rows rows = w_.range.rows(chunk);
+    auto* to = static_cast<std::uint16_t*>(const_cast<void*>(s_.output.data)) +
+               s_.output.offset(w_.range.batch, w_.range.first_token(chunk) + row_, w_.head) +
+               (first_column_ + place_) * s_.output.column;
+#pragma unroll
+    for (int row = row_; row < chunk_length; row += 16, to += 16 * s_.output.time) {
+      if (!rows.have(row)) continue;
+      const uint4 bits = *reinterpret_cast<const uint4*>(
+          block.bytes + swizzled(static_cast<unsigned>(row), place_));
+      if (s_.vector_stores)
+        *reinterpret_cast<uint4*>(to) = bits;
+      else
+        store_elements(to, bits);
+    }
+  }
+  __device__ void store_unrounded(const Accumulator& y, Index chunk, FragmentPlace place) const {
+    const Rows rows = w_.range.rows(chunk);
+    auto* const to = static_cast<float*>(const_cast<void*>(s_.output.data)) +
+                     s_.output.offset(w_.range.batch, w_.range.first_token(chunk), w_.head);
+#pragma unroll
+    for (int r = 0; r < 32; ++r) {
+      const Index column = first_column_ + place.row(r);
+      const int row = place.column(r);
+      if (rows.have(row) && column < s_.output.columns)
+        to[row * s_.output.time + column * s_.output.column] = y.d[r];
+    }
+  }
+
+ private:
+  __device__ void store_elements(std::uint16_t* to, uint4 bits) const {
+    const std::uint32_t pair[4]{bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+      if (e < columns_)
+        to[e * s_.output.column] = static_cast<std::uint16_t>(pair[e / 2] >> (16 * (e % 2)));
+  }
+  const Arguments& s_;
+  const Work& w_;
+  int row_;
+  unsigned place_;
+  Index first_column_, columns_;
+};
+
+// own . y of the warp's 16 columns for every row of the chunk: to[64].
+template <class T>
+__device__ void write_dots(const Block& own, const Accumulator& y, int warp, int lane, float* to) {
+  float sum[16];
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    const OperandA x = transposed_operand(&own, step, warp, lane);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const float* const d = y.d + 4 * (2 * step + j);
+      const float2 low = unpack<T>(x.a[2 * j]), high = unpack<T>(x.a[2 * j + 1]);
+      sum[4 * step + 2 * j] = fmaf(low.x, d[0], high.x * d[2]);
+      sum[4 * step + 2 * j + 1] = fmaf(low.y, d[1], high.y * d[3]);
+    }
+  }
+  // Eight lanes have the same 16 rows: each round halves what a lane has left.
+  const auto halve = [&]<int half, int bit>() {
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const bool upper = (lane & bit) != 0;
+      const float give = upper ? sum[i] : sum[i + half], keep = upper ? sum[i + half] : sum[i];
+      sum[i] = keep + __shfl_xor_sync(~0u, give, bit);
+    }
+  };
+  halve.template operator()<8, 16>();
+  halve.template operator()<4, 8>();
+  halve.template operator()<2, 4>();
+  // Left: i = 0, 1 of group (lane / 16, lane / 8 % 2, lane / 4 % 2).
+  const int group = lane / 4;
+  const int first = 8 * (group / 4) + 4 * (group / 2 % 2) + 2 * (group % 2);
+  *reinterpret_cast<float2*>(to + 8 * (first / 2) + 2 * (lane % 4)) = {sum[0], sum[1]};
+}
+
+// ---- phase: state
+
+template <class Tile, class T>
+__device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile>& shared,
+                            int number, int thread) {
+  const int warp = thread / warp_threads, lane = lane_index(), barrier = 1 + number;
+  const FragmentPlace place{warp, lane};
+  const Index first_column = w.first_column + 64 * number, block = first_column / 64;
+  const Index blocks = blocks_of(s.value.columns);
+  constexpr Index fragments = fragments_of_block(64 * Tile::key_blocks);
+  auto* const strip = reinterpret_cast<float*>(shared.output(0)[number].bytes);
+  const auto segment_states = [&](Index segment) {
+    return s.segments.states +
+           (((w.sequence * s.segments.count + segment) * s.heads + w.head) * blocks + block) *
+               fragments;
+  };
+
+  Accumulator state[Tile::key_blocks] = {};
+  if (w.segment == 0 && s.initial_state)
+    StateStrip(s.initial_state, w, first_column, strip, thread)
+        .load(s.initial_state, place, barrier, state);
+  else if (w.segment > 0 && Tile::with_output)
+    load_fragments(segment_states(w.segment), thread, state);
+
+  const OutputColumns columns(s, w, first_column, thread);
+  RingPosition at, slot;
+  for (Index c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
+    const ChunkGates& gates = shared.gates[at.stage];
+    shared.full[at.stage].wait(at.full());
+    [[maybe_unused]] const auto gate_slot = [&] {  // where the gate part of this chunk's span lies
+      const Index sequence_begin = s.offsets ? w.range.begin : w.sequence * s.time;
+      const Index span = s.gate_part.slot(w.sequence, sequence_begin,
+                                          w.range.place(c) / s.gate_part.span);
+      return (span * s.heads + w.head) * blocks + block;
+    };
+    [[maybe_unused]] const bool ends_span =
+        Tile::with_own &&
+        ((w.range.place(c) + 1) % s.gate_part.span == 0 ||
+         w.range.place(c) + 1 == number_of_chunks(w.range.length));
+    if constexpr (Tile::purpose == Purpose::multiply_states)
+      if (ends_span) {
+        const Index at_slot = gate_slot();
+        const float product =
+            fragment_product(state, thread, s.gate_part.states + at_slot * fragments);
+        if (lane == 0) s.gate_part.products[at_slot * 4 + warp] = product * gates.entry;
+      }
+
+    // Y^T = R C^T, half of it in flight at most: more operands would not leave registers for the
+    // state. All operands are made before the last half and R begin.
+    constexpr int steps = 4 * Tile::key_blocks, batch = steps < 8 ? steps : 8;
+    Accumulator y{};
+    OperandA rounded[batch];
+    const auto round_state = [&](int first) {
+#pragma unroll
+      for (int i = 0; i < batch; ++i)
+        rounded[i] = rounded_operand<T>(state[(first + i) / 4], (first + i) % 4);
+    };
+    const auto multiply_query = [&](int first) {
+#pragma unroll
+      for (int i = 0; i < batch; ++i)
+        multiply<T>(y, rounded[i],
+                    along_columns(block_descriptor(shared.query(at.stage) + (first + i) / 4),
+                                  (first + i) % 4),
+                    first + i > 0);
+      commit_products();
+    };
+    if constexpr (Tile::with_output) {
+#pragma unroll
+      for (int first = 0; first + batch < steps; first += batch) {
+        round_state(first);
+        begin_products();
+        multiply_query(first);
+        wait_products<0>();
+      }
+      round_state(steps - batch);
+    }
+    // R := exp(G_last) R + a~^T b
+    OperandA value[4], decayed[4];
+#pragma unroll
+    for (int step = 0; step < 4; ++step) {
+      value[step] = transposed_operand(shared.value(at.stage) + number, step, warp, lane);
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const float2 factor =
+            *reinterpret_cast<const float2*>(&gates.until_end[16 * step + 8 * j + 2 * (lane % 4)]);
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          const float2 x = unpack<T>(value[step].a[h + 2 * j]);
+          decayed[step].a[h + 2 * j] = pack<T>(x.x * factor.x, x.y * factor.y);
+        }
+      }
+    }
+    const float decay = gates.decay;
+#pragma unroll
+    for (int b = 0; b < Tile::key_blocks; ++b)
+#pragma unroll
+      for (int r = 0; r < 32; ++r) state[b].d[r] *= decay;
+    begin_products();
+    if constexpr (Tile::with_output) multiply_query(steps - batch);
+#pragma unroll
+    for (int b = 0; b < Tile::key_blocks; ++b)
+#pragma unroll
+      for (int step = 0; step < 4; ++step)
+        multiply<T, Contiguous::n>(state[b], decayed[step],
+                                   along_rows(block_descriptor(shared.key(at.stage) + b), step),
+                                   true);
+    commit_products();
+    if constexpr (Tile::with_output) {
+      wait_products<1>();
+      // Y^T := exp(G_i) Y^T + a^T A^T
+#pragma unroll
+      for (int group = 0; group < 8; ++group) {
+        const float2 factor =
+            *reinterpret_cast<const float2*>(&gates.from_start[8 * group + 2 * (lane % 4)]);
+#pragma unroll
+        for (int h = 0; h < 2; ++h) {
+          y.d[4 * group + 2 * h] *= factor.x;
+          y.d[4 * group + 2 * h + 1] *= factor.y;
+        }
+      }
+      shared.scores_full[slot.stage].wait(slot.full());
+      begin_products();
+#pragma unroll
+      for (int step = 0; step < 4; ++step)
+        multiply<T>(y, value[step],
+                    along_columns(block_descriptor(shared.scores + slot.stage), step), true);
+      commit_products();
+      wait_products<1>();
+      if (!Tile::with_own && lane == 0) shared.empty[at.stage].arrive();
+      wait_products<0>();
+      if (lane == 0) shared.scores_empty[slot.stage].arrive();
+#pragma unroll
+      for (int r = 0; r < 32; ++r) y.d[r] *= s.output_scale;
+      if constexpr (Tile::with_own) {
+        write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
+                      shared.dot(slot.stage, number) + warp * chunk_length);
+        if (lane == 0) shared.empty[at.stage].arrive();
+      }
+      const bool rounded_output = s.output_type == s.type;
+      Block& staged = shared.output(slot.stage)[number];
+      if (rounded_output) {
+#pragma unroll
+        for (int step = 0; step < 4; ++step)
+          store_matrices_transposed(
+              shared_address(&staged) +
+                  swizzled(static_cast<unsigned>(16 * step + lane / 16 * 8 + lane % 8),
+                           static_cast<unsigned>(16 * warp + lane / 8 % 2 * 8)),
+              rounded_operand<T>(y, step));
+      }
+      // Two slots: whoever writes one has passed the barrier after which all have read it.
+      named_barrier<warpgroup_threads>(barrier);
+      if (rounded_output)
+        columns.store(staged, c);
+      else
+        columns.store_unrounded(y, c, place);
+      if constexpr (Tile::with_own) {
+        const Index token = w.range.first_token(c) + thread;
+        if (thread < chunk_length && w.range.rows(c).have(thread)) {
+          const float* const dot = shared.dot(slot.stage, number) + thread;
+          s.gate_part.dots[((block * s.batch + w.range.batch) * s.time + token) * s.heads +
+                           w.head] = (dot[0] + dot[64]) + (dot[128] + dot[192]);
+        }
+      }
+    } else {
+      wait_products<0>();
+      if (lane == 0) shared.empty[at.stage].arrive();
+    }
+    if constexpr (Tile::purpose == Purpose::keep_states)
+      if (ends_span)
+        store_fragments(state, thread, s.gate_part.states + gate_slot() * fragments);
+    at.advance(s.stages);
+    slot.advance(output_slots);
+  }
+
+  if constexpr (!Tile::with_output) {
+    store_fragments(state, thread, segment_states(w.segment + 1));
+  } else if (s.final_state && w.segment + 1 == s.segments.count) {
+    if (s.decay_final_state && w.range.length > 0) {
+      const Index last = s.order.reverse ? w.range.begin : w.range.begin + w.range.length - 1;
+      const float decay = expf(clamped_log_decay(s.gates, w.range.batch, last, w.head));
+#pragma unroll
+      for (int r = 0; r < 32 * Tile::key_blocks; ++r) state[r / 32].d[r % 32] *= decay;
+    }
+    StateStrip(s.final_state, w, first_column, strip, thread)
+        .store(s.final_state, place, barrier, state);
+  }
+}
+
+// ---- kernel
+
+template <class T, class Tile>
+__global__ void __launch_bounds__(Tile::threads, 1)
+    sweep_kernel(const __grid_constant__ Arguments s, const __grid_constant__ Maps maps) {
+  extern __shared__ __align__(1024) unsigned char memory[];
+  const Shared<Tile> shared(memory, s.stages);
+  if (threadIdx.x == 0) {
+    for (int stage = 0; stage < s.stages; ++stage) {
+      shared.full[stage].init(2);
+      shared.empty[stage].init((Tile::with_output ? 4 : 0) + 4 * Tile::value_blocks);
+    }
+    for (int slot = 0; slot < score_slots; ++slot) {
+      shared.scores_full[slot].init(4);
+      shared.scores_empty[slot].init(4 * Tile::value_blocks);
+    }
+    fence_barrier_init();
+  }
+  __syncthreads();
+  const Work w = work_of<Tile>(s, blockIdx.x);
+  const int warp = warp_index();
+  if (warp < 4) {
+    give_registers<Tile::producer_registers>();
+    if (warp == 0)
+      make_gates<Tile>(s, w, shared);
+    else
+      load_chunks<Tile>(s, maps, w, shared, static_cast<int>(threadIdx.x) - warp_threads);
+  } else if (warp < 8) {
+    give_registers<Tile::score_registers>();
+    if constexpr (Tile::with_output) make_scores<Tile, T>(s, w, shared, warp - 4);
+  } else {
+    take_registers<Tile::state_registers>();
+    carry_state<Tile, T>(s, w, shared, warp / 4 - 2,
+                         static_cast<int>(threadIdx.x) % warpgroup_threads);
+  }
+}
+
+// ---- launch
+
+inline int shared_memory_limit() {
+  static const int bytes = [] {
+    int device, found;
+    check(cudaGetDevice(&device));
+    check(cudaDeviceGetAttribute(&found, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return found;
+  }();
+  return bytes;
+}
+
+// What fits into shared memory.
+template <class Tile>
+int stages_of(int wanted) {
+  const auto limit = static_cast<std::size_t>(shared_memory_limit());
+  int stages = 1;
+  while (stages < wanted && stages < most_stages && Shared<Tile>::bytes(stages + 1) <= limit)
+    ++stages;
+  return stages;
+}
+
+// Calls use.operator()<Tile>() for the smallest tile that has the columns of b.
+template <Purpose purpose, class Use>
+int with_tile(Index key_columns, int value_blocks, Use&& use) {
+  const auto with_keys = [&]<int key_blocks>() {
+    if constexpr (key_blocks < 4)
+      if (value_blocks == 2) return use.template operator()<Tile<key_blocks, 2, purpose>>();
+    return use.template operator()<Tile<key_blocks, 1, purpose>>();
+  };
+  if (key_columns <= 64) return with_keys.template operator()<1>();
+  if (key_columns <= 128) return with_keys.template operator()<2>();
+  return with_keys.template operator()<4>();
+}
+
+template <class T, class Tile>
+int launch_tile(Arguments s, const Maps& maps, int stages, cudaStream_t stream) {
+  s.stages = stages_of<Tile>(stages);
+  const Index columns = 64 * Tile::value_blocks;
+  const Index blocks = (s.value.columns + columns - 1) / columns * s.heads * s.sequences *
+                       (s.segments.count - (Tile::with_output ? 0 : 1));
+  if (blocks == 0) return s.stages;
+  if (blocks > 0x7fffffff)
+    throw std::invalid_argument("simple_gla: " + std::to_string(blocks) +
+                                " blocks of sequences, heads and columns; at most 2^31 - 1");
+  const std::size_t bytes = Shared<Tile>::bytes(s.stages);
+  const auto kernel = sweep_kernel<T, Tile>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)));
+  kernel<<<static_cast<unsigned>(blocks), Tile::threads, bytes, stream>>>(s, maps);
+  check(cudaGetLastError());
+  return s.stages;
+}
+
+template <Purpose purpose>
+int sweep_stages(Index key_columns, const SweepForm& form) {
+  return with_tile<purpose>(key_columns, form.value_blocks, [&]<class Tile>() {
+    return stages_of<Tile>(form.stages);
+  });
+}
+
+template <Purpose purpose>
+void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
+  constexpr bool with_own = purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
+  Arguments s{sweep, true, true, false, 0};
+  Maps maps;
+  // Whether 16 bytes can be moved at a time; in whole blocks, the copy engine takes any width.
+  const auto vectors = [&](const Operand& x, CUtensorMap* map) {
+    const std::array<Index, 4> extents{s.batch, s.time, s.heads / x.group, x.columns},
+        strides{x.batch, x.time, x.head, x.column};
+    const bool takes = copy_engine_takes(x.data, s.type, extents, strides);
+    if (map != nullptr) {
+      s.copy_engine = s.copy_engine && takes;
+      if (takes) *map = block_map(x.data, s.type, extents, strides);
+    }
+    return takes && x.columns % 8 == 0;
+  };
+  s.vector_loads = vectors(s.key, &maps.key) & vectors(s.value, &maps.value);
+  if (purpose != Purpose::segment_states) {
+    s.vector_loads &= vectors(s.query, &maps.query);
+    s.vector_stores = vectors(s.output, nullptr);
+  }
+  if (with_own) s.vector_loads &= vectors(s.own, &maps.own);
+  with_tile<purpose>(s.key.columns, form.value_blocks, [&]<class Tile>() {
+    return s.type == ElementType::bfloat16 ? launch_tile<bf16, Tile>(s, maps, form.stages, stream)
+                                           : launch_tile<fp16, Tile>(s, maps, form.stages, stream);
+  });
+}
+
+}  // namespace groundstate::gpu::simple_gla

@@ -1,0 +1,111 @@
+// One sweep through time of a matrix state, chunk by chunk on tensor cores: what every chunked path
+// of simple_gla is made of.
+//
+//   R_t = exp(d_t) R_{t-1} + a_t b_t^T         R: [columns of a, columns of b]
+//   y_t = scale R_t c_t
+//
+//   direction  time      a (value)  b (key)  c (query)  y    state
+//   forward    forward   v          k        q          o    S^T, from h0, to ht
+//   backward   forward   k          v        do         dq   S, from h0
+//              backward  q          do       v          dk   dS, from dht, to dh0
+//              backward  do         q        k          dv   dS^T, from dht
+//
+// because in each of the four the output is the state times a vector, and the state gathers outer
+// products of two others. Backward in time a token is decayed by the gate of the token after it
+// (Order::late_gates), and the scale multiplies what the state gathers instead of what is read.
+//
+// In a chunk, G the cumulative log decay, R the state before it, X(.) a rounding to the operands' type:
+//   A_ij = X(score_scale (c_i . b_j) exp(G_i - G_j)), j <= i
+//   y_i  = output_scale (exp(G_i) (X(R) c_i) + sum_j A_ij a_j)
+//   R   := exp(G_last) R + X(update_scale exp(G_last - G_j) a_j) b_j^T
+// Sums are fp32. Chunks of 64.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include "gpu/simple_gla/chunk_gates.cuh"
+
+namespace groundstate::gpu::simple_gla {
+
+// A tensor [batch, time, head, column] of 16-bit elements; strides in elements.
+struct Operand {
+  const void* data = nullptr;
+  Index batch = 0, time = 0, head = 0, column = 0;
+  Index columns = 0;
+  Index group = 1;  // value heads that share a head
+
+  __device__ Index offset(Index b, Index t, Index value_head) const {
+    return b * batch + t * time + value_head / group * head;
+  }
+};
+
+
+// Segments of time that run in parallel: the state before each, in fragments of a warpgroup, and
+// what a segment multiplies a state by.
+struct Segments {
+  Index count = 1;
+  float4* states = nullptr;  // [sequence][segment][head][block of a][fragment]
+  float* decays = nullptr;   // [sequence][segment][head]
+};
+
+// What two sweeps leave for the gradient of the gates (gate_gradient.cu), every `span` chunks:
+// one the state after the last of them, the other its product with the gradient of that state.
+struct GatePart {
+  Index span = 1;
+  float4* states = nullptr;   // [slot][head][block of a][fragment]
+  float* products = nullptr;  // [slot][head][block of a][warp]
+  float* dots = nullptr;      // [block of a][batch][time][head]: own . y
+
+  // Span i of a sequence. The number of spans of packed sequences is known on the device only; this
+  // never counts two as one, and never beyond tokens / (64 span) + sequences.
+  __host__ __device__ Index slot(Index sequence, Index first_token, Index i) const {
+    return first_token / (span * chunk_length) + sequence + i;
+  }
+};
+
+struct Sweep {
+  Order order;
+  ElementType type;                // of the operands
+  Operand query, key, value;       // c, b, a
+  Operand own;                     // what y is the gradient of; only for its gate part
+  Operand output;                  // y
+  ElementType output_type;         // that of the operands, or fp32
+  GateTensors gates;
+  DeviceView<const Any, Offset> offsets;
+  DeviceView<const Any, Sequence, ValueHead, Value, Key> initial_state;
+  DeviceView<Any, Sequence, ValueHead, Value, Key> final_state;
+  bool decay_final_state = false;  // by the gate of the last token, which late gates leave out
+  float score_scale = 1, update_scale = 1, output_scale = 1;
+  Index batch, time, heads, sequences;
+  Segments segments;
+  GatePart gate_part;
+};
+
+enum class Purpose {
+  outputs,         // y, and the final state
+  segment_states,  // the state that each segment but the last makes of zero
+  keep_states,     // outputs, dots and states of the gate part
+  multiply_states  // outputs, dots and products of the gate part
+};
+
+struct SweepForm {
+  int stages;             // chunks on the way at a time, at most
+  int value_blocks;       // of 64 columns of a that a CTA has: 1 or 2
+};
+
+// Queues one kernel. Columns of b up to most_key_columns, of a any number; types and shapes are
+// the caller's to check.
+template <Purpose purpose>
+void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream);
+// The stages that run_sweep takes of form.stages: as many as fit into shared memory.
+template <Purpose purpose>
+int sweep_stages(Index key_columns, const SweepForm& form);
+
+// float4 of one block of 64 columns of a.
+constexpr Index fragments_of_block(Index key_columns) {
+  return (key_columns <= 64 ? 1 : key_columns <= 128 ? 2 : 4) * Index{8 * warpgroup_threads};
+}
+constexpr Index blocks_of(Index columns) { return (columns + 63) / 64; }
+constexpr Index most_key_columns = 256;
+
+}  // namespace groundstate::gpu::simple_gla
