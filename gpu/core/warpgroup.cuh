@@ -17,6 +17,9 @@ __device__ inline void named_barrier(int id) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(threads) : "memory");
 }
 
+// A kernel parameter that is to stay in a register: the compiler would load it at every use.
+__device__ inline float in_register(float x) { return __shfl_sync(~0u, x, 0); }
+
 // Moves registers between warpgroups: the kernel needs __launch_bounds__(threads, 1), and each role
 // is one branch.
 template <int registers>

@@ -35,8 +35,8 @@ __device__ inline float clamped_log_decay(const GateTensors& x, Index batch, Ind
 // Of every row of a chunk. 16-byte aligned.
 struct ChunkGates {
   float2 sum[chunk_length];        // G_i in base 2: high, low
-  float from_start[chunk_length];  // exp(G_i)
-  float until_end[chunk_length];   // exp(G_last - G_i) times the sweep's scale; 0: no such row
+  float from_start[chunk_length];  // exp(G_i) read_scale
+  float until_end[chunk_length];   // exp(G_last - G_i) update_scale; 0: no such row
   float2 total;                    // G_last
   float decay;                     // exp(G_last)
   float entry;                     // exp(d) of the first token
@@ -70,37 +70,75 @@ __device__ inline float decay_between(float2 from, float2 to) {
   return result;
 }
 
-// What a lane owns of g, as bits: positions 2 l and 2 l + 1 of a chunk. Nothing but the load touches
-// them, so one chunk's can travel while another's are summed.
-class RawGates {
+// The raw gates of a lane, positions 2 l and 2 l + 1 of chunk after chunk. fetch() queues the loads of
+// the next chunk and nothing that uses them, so they travel while the present one is summed; those
+// of chunks further ahead are brought into L2.
+class GateStream {
  public:
-  __device__ RawGates(const GateTensors& x, const TokenRange& range, Index chunk, Index head) {
-    for (int i = 0; i < 2; ++i) {
-      const int row = range.row(2 * lane_index() + i);
-      const bool in_range = chunk < range.first_chunk + range.chunks;
-      const Index token = in_range ? range.gate_token(range.first_token(chunk) + row) : 0;
-      exists_[i] = in_range && range.rows(chunk).have(row) && range.has(token);
-      if (x.log_decay)
-        bits_[i] = load_bits(x.log_decay, exists_[i], Batch{range.batch}, Time{token},
-                             ValueHead{head});
-    }
+  __device__ GateStream(const GateTensors& x, const TokenRange& range, Index head)
+      : x_(x), begin_(range.begin), end_(range.begin + range.length) {
+    constant_ = x.constant ? load<float>(x.constant, ValueHead{head}) : 0;
+    step_ = range.order.reverse ? -chunk_length : chunk_length;
+    lead_ = range.gate_token(0);
+    bytes_ = x.log_decay ? static_cast<int>(size_of(x.log_decay.type())) : 0;
+    first_ = range.first_token(range.first_chunk) + range.row(2 * lane_index());
+    next_ = range.order.reverse ? -1 : 1;
+    if (!x.log_decay) return;
+    stride_ = x.log_decay.template stride<Time>() * bytes_;
+    address_ = static_cast<const std::byte*>(x.log_decay.data()) +
+               x.log_decay.offset(Batch{range.batch}, Time{first_ + lead_}, ValueHead{head}) * bytes_;
   }
-  __device__ float log_decay(const GateTensors& x, float constant, int i) const {
-    float d = constant;
-    if (x.log_decay) d = __fadd_rn(from_bits(x.log_decay.type(), bits_[i]), d);
-    return exists_[i] ? clamped(d) : 0;
+  __device__ void fetch() {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int token = first_ + i * next_;
+      exists_[i] = has(token);
+      decays_[i] = exists_[i] && has(token + lead_);
+      if (bytes_ == 8)
+        bits_[i] = decays_[i] ? __float_as_uint(static_cast<float>(*reinterpret_cast<const double*>(
+                                    address_ + i * next_ * stride_)))
+                              : 0;
+      else if (bytes_ > 0)
+        bits_[i] = load_bits(address_ + i * next_ * stride_, decays_[i] ? bytes_ : 0);
+    }
+    const std::byte* const ahead = address_ + prefetch_distance * step_ * stride_;
+    if (bytes_ > 0 && has(first_ + prefetch_distance * step_ + lead_)) {
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(ahead));
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(ahead + next_ * stride_));
+    }
+    first_ += step_;
+    address_ += step_ * stride_;
+  }
+  // Of what the last fetch() brought.
+  __device__ bool exists(int i) const { return exists_[i]; }
+  __device__ float log_decay(int i) const {
+    float d = constant_;
+    if (bytes_ > 0) d = __fadd_rn(from_bits(x_.log_decay.type(), bits_[i]), d);
+    return decays_[i] ? clamped(d) : 0;
   }
 
  private:
+  static constexpr int prefetch_distance = 4;  // chunks
+  __device__ bool has(int token) const { return token >= begin_ && token < end_; }
+  const GateTensors& x_;
+  int begin_, end_, first_;
+  Index stride_ = 0;
+  const std::byte* address_ = nullptr;
+  float constant_;
+  int step_, lead_, next_, bytes_;
   std::uint32_t bits_[2] = {0, 0};
-  bool exists_[2];
+  bool exists_[2], decays_[2];
 };
 
-__device__ inline void write_gates(ChunkGates& gates, float first, float second,
-                                   const TokenRange& range, Index chunk, float scale) {
+// exp(x) to the accuracy of a 16-bit operand.
+__device__ inline float fast_exp(float x) { return decay_between({0, 0}, {x * 1.44269504f, 0}); }
+
+// d and existence of the lane's two positions. A late gate's chunk needs `entry`.
+__device__ inline void write_gates(ChunkGates& gates, const float (&d)[2], const bool (&exists)[2],
+                                   bool reverse, float read_scale, float update_scale) {
   const int lane = lane_index();
-  const Rows rows = range.rows(chunk);
-  TwoFloat until = two_sum(first, second);
+  TwoFloat until = two_sum(d[0], d[1]);
+#pragma unroll
   for (int distance = 1; distance < warp_threads; distance *= 2) {
     const TwoFloat before{__shfl_up_sync(~0u, until.high, distance),
                           __shfl_up_sync(~0u, until.low, distance)};
@@ -111,17 +149,18 @@ __device__ inline void write_gates(ChunkGates& gates, float first, float second,
   const TwoFloat last{__shfl_sync(~0u, until.high, 31), __shfl_sync(~0u, until.low, 31)};
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int row = range.row(2 * lane + i);
-    const TwoFloat sum = i == 0 ? add(before, {first, 0}) : until;
+    const int position = 2 * lane + i, row = reverse ? chunk_length - 1 - position : position;
+    const TwoFloat sum = i == 0 ? add(before, {d[0], 0}) : until;
     gates.sum[row] = to_base2(sum);
-    gates.from_start[row] = expf(__fadd_rn(sum.high, sum.low));
-    gates.until_end[row] =
-        rows.have(row) ? scale * expf(__fadd_rn(__fsub_rn(last.high, sum.high),
-                                                __fsub_rn(last.low, sum.low)))
-                       : 0;
-    if (row == (range.order.reverse ? rows.last - 1 : rows.first))
-      gates.entry = expf(i == 0 ? first : second);
+    gates.from_start[row] = read_scale * fast_exp(__fadd_rn(sum.high, sum.low));
+    const float left =
+        __fadd_rn(__fsub_rn(last.high, sum.high), __fsub_rn(last.low, sum.low));
+    gates.until_end[row] = exists[i] ? update_scale * fast_exp(left) : 0;
   }
+  // The first position that exists: the lanes before it have none.
+  const unsigned with_first = __ballot_sync(~0u, exists[0]), with_second = __ballot_sync(~0u, exists[1]);
+  const int first = __ffs(static_cast<int>(with_first | with_second)) - 1;
+  if (lane == first) gates.entry = expf(exists[0] ? d[0] : d[1]);
   if (lane == 0) {
     gates.total = {last.high, last.low};
     gates.decay = expf(__fadd_rn(last.high, last.low));

@@ -56,7 +56,7 @@ Plan plan(Workspace& workspace, const DeviceInputs& x, const Options& options,
   s.output = operand(y.output);
   s.initial_state = state<Value, Key>(x.initial_state);
   s.final_state = state<Value, Key>(y.final_state);
-  s.output_scale = static_cast<float>(options.scale);
+  s.score_scale = s.read_scale = static_cast<float>(options.scale);
   s.segments.count = form.segments;
   p.form = sweep_form(s, s.value.columns, form.num_steps, form.value_tile);
   p.blocks = blocks_of(s.value.columns);

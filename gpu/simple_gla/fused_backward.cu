@@ -8,8 +8,8 @@
 // so that the noise of later tokens does not reach it. dg_gamma is the sum of dg.
 //
 // No gradient of a state is ever written: each sweep carries its own. Minimal bytes of the three a
-// token and value head, 16-bit operands: 2 (7 K + 7 V) and 8 K V / (64 span) for the states.
-#include <algorithm>
+// token and value head, 16-bit operands: 2 (7 K + 7 V) and 4 K V / (64 span) for the states.
+#include <bit>
 
 #include "gpu/core/check.hpp"
 #include "gpu/simple_gla/operands.hpp"
@@ -40,9 +40,9 @@ __global__ void gate_gradient(const __grid_constant__ GateGradient a, GatePart p
   const auto first_slot = [&](Index n) {
     return part.slot(n, a.offsets ? load_integer(a.offsets, Offset{n}) : n * a.time, 0);
   };
-  Index low = 0, high = a.sequences;
+  int low = 0, high = static_cast<int>(a.sequences);
   while (high - low > 1) {
-    const Index middle = (low + high) / 2;
+    const int middle = (low + high) / 2;
     (first_slot(middle) <= slot ? low : high) = middle;
   }
   const TokenRange range = token_range(a.order, a.time, a.offsets, low, 0, 1);
@@ -140,8 +140,9 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
        {x.output_gradient.type(), y.query.type(), y.key.type(), y.value.type()})
     if (type != common.type)
       throw std::invalid_argument("simple_gla: do, dq, dk and dv must have the type of q, k and v");
-  if (form.gate_span < 1)
-    throw std::invalid_argument("simple_gla: gate_span must be at least one chunk");
+  if (form.gate_span < 1 || form.gate_span > 1024 || !std::has_single_bit(
+                                                         static_cast<std::uint64_t>(form.gate_span)))
+    throw std::invalid_argument("simple_gla: gate_span must be a power of two from 1 to 1024");
   p.group = n.value_heads / n.heads;
   const Operand q = operand(x.query, p.group), k = operand(x.key, p.group), v = operand(x.value),
                 d_o = operand(x.output_gradient);
@@ -169,7 +170,7 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
   p.query = sweep(d_o, v, k, {});
   p.query.own = q;
   p.query.initial_state = state<Key, Value>(x.initial_state);
-  p.query.output_scale = scale;
+  p.query.score_scale = p.query.read_scale = scale;
   gradient_of_key_head(y.query, p.query_parts, p.query);
   p.key = adjoint(sweep(v, d_o, q, {}));
   p.key.own = k;
@@ -184,11 +185,11 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
 
   if (!y.log_decay && !y.constant_log_decay) return p;
   GatePart part;
-  part.span = form.gate_span;
+  part.span_bits = std::countr_zero(static_cast<std::uint64_t>(form.gate_span));
   const Index blocks = blocks_of(n.key), dots = blocks * n.batch * n.time * n.value_heads;
-  p.slots = n.batch * n.time / (part.span * chunk_length) + n.sequences;
+  p.slots = n.batch * n.time / (form.gate_span * chunk_length) + n.sequences;
   part.states =
-      workspace.take<float4>(p.slots * n.value_heads * blocks * fragments_of_block(n.value));
+      workspace.take<uint4>(p.slots * n.value_heads * blocks * fragments_of_block(n.value) / 2);
   part.products = workspace.take<float>(p.slots * n.value_heads * blocks * 4);
   p.query.gate_part = p.key.gate_part = part;
   p.query.gate_part.dots = workspace.take<float>(dots);
@@ -200,7 +201,7 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
              n.time,
              n.value_heads,
              n.sequences,
-             part.span,
+             form.gate_span,
              blocks,
              p.query.gate_part.dots,
              p.key.gate_part.dots,

@@ -30,6 +30,9 @@ Sweep common_sweep(const DeviceInputs& x, const Options& options) {
     if (columns < 1 || columns > most_key_columns)
       throw std::invalid_argument("simple_gla: K and V from 1 to 256, got " +
                                   std::to_string(columns));
+  constexpr Index most = (Index{1} << 31) - 2 * chunk_length;
+  if (n.batch > most || n.time > most || n.value_heads > most || n.sequences > most)
+    throw std::invalid_argument("simple_gla: tokens, heads and sequences are counted in 31 bits");
   Sweep s;
   s.order = {options.reverse, options.reverse, false};
   s.type = s.output_type = type;

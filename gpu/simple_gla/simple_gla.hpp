@@ -79,9 +79,9 @@ void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y
 // ---- gpu.fused, backward (fused_backward.cu)
 //
 // As gpu.fused; do, dq, dk and dv of the type of q. The sum of a gate's gradient begins anew every
-// gate_span chunks.
+// gate_span chunks, a power of two.
 struct FusedBackwardForm {
-  Index num_steps = 4, value_tile = 0, gate_span = 4;
+  Index num_steps = 4, value_tile = 0, gate_span = 1;
 };
 std::size_t fused_backward_workspace(const DeviceBackwardInputs& x, const DeviceBackwardOutputs& y,
                                      const FusedBackwardForm& form);

@@ -47,8 +47,8 @@ struct Tile {
   static constexpr int stage_blocks =
       (with_output ? 2 : 1) * key_blocks + (with_own ? 2 : 1) * value_blocks;
   // 512 registers a thread of every warpgroup are to be shared.
-  static constexpr int producer_registers = 32;
-  static constexpr int score_registers = 96;
+  static constexpr int producer_registers = value_blocks == 2 ? 40 : 56;
+  static constexpr int score_registers = value_blocks == 2 ? 88 : 120;
   static constexpr int state_registers = value_blocks == 2 ? 192 : 240;
 };
 
@@ -109,20 +109,26 @@ struct Arguments : Sweep {
 
 struct Work {
   TokenRange range;
-  Index sequence, segment, head, first_column;  // of a
+  int sequence, segment, head, first_column;  // of a
+  int key_head;                               // of operands that value heads share
+  __device__ int head_of(const Operand& x) const { return x.group == 1 ? head : key_head; }
 };
 
 template <class Tile>
-__device__ Work work_of(const Arguments& s, Index block) {
-  const Index tiles = (s.value.columns + 64 * Tile::value_blocks - 1) / (64 * Tile::value_blocks);
-  const Index segments = s.segments.count - (Tile::with_output ? 0 : 1);
-  const Index problem = block / tiles / s.heads;
+__device__ Work work_of(const Arguments& s, int block) {
+  const int heads = static_cast<int>(s.heads), count = static_cast<int>(s.segments.count);
+  const int columns = 64 * Tile::value_blocks;
+  const int tiles = (static_cast<int>(s.value.columns) + columns - 1) / columns;
+  const int segments = count - (Tile::with_output ? 0 : 1);
+  const int problem = block / tiles / heads;
   Work w;
-  w.first_column = block % tiles * (64 * Tile::value_blocks);
-  w.head = block / tiles % s.heads;
+  w.first_column = block % tiles * columns;
+  w.head = block / tiles % heads;
   w.segment = problem % segments;
   w.sequence = problem / segments;
-  w.range = token_range(s.order, s.time, s.offsets, w.sequence, w.segment, s.segments.count);
+  w.key_head = w.head / static_cast<int>(max(max(s.key.group, s.query.group),
+                                             max(s.value.group, s.own.group)));
+  w.range = token_range(s.order, s.time, s.offsets, w.sequence, w.segment, count);
   return w;
 }
 
@@ -130,24 +136,24 @@ __device__ Work work_of(const Arguments& s, Index block) {
 
 template <class Tile>
 __device__ void make_gates(const Arguments& s, const Work& w, const Shared<Tile>& shared) {
-  const float constant = s.gates.constant ? load<float>(s.gates.constant, ValueHead{w.head}) : 0;
+  GateStream stream(s.gates, w.range, w.head);
   RingPosition at;
   TwoFloat total{0, 0};  // of the segment
-  RawGates next(s.gates, w.range, w.range.first_chunk, w.head);
-  for (Index c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
-    const float first = next.log_decay(s.gates, constant, 0),
-                second = next.log_decay(s.gates, constant, 1);
-    next = RawGates(s.gates, w.range, c + 1, w.head);
+  stream.fetch();
+  for (int c = 0; c < w.range.chunks; ++c) {
+    const float d[2]{stream.log_decay(0), stream.log_decay(1)};
+    const bool exists[2]{stream.exists(0), stream.exists(1)};
+    stream.fetch();
     shared.empty[at.stage].wait(at.empty());
     ChunkGates& gates = shared.gates[at.stage];
-    write_gates(gates, first, second, w.range, c, s.update_scale);
+    write_gates(gates, d, exists, s.order.reverse, s.read_scale, s.update_scale);
     __syncwarp();
     if (!Tile::with_output) total = add(total, {gates.total.x, gates.total.y});
     if (lane_index() == 0) shared.full[at.stage].arrive();
     at.advance(s.stages);
   }
   if (!Tile::with_output && w.first_column == 0 && lane_index() == 0)
-    s.segments.decays[(w.sequence * s.segments.count + w.segment) * s.heads + w.head] =
+    s.segments.decays[(Index{w.sequence} * s.segments.count + w.segment) * s.heads + w.head] =
         expf(__fadd_rn(total.high, total.low));
 }
 
@@ -200,19 +206,19 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
                             const Shared<Tile>& shared, int thread) {
   namespace ptx = cuda::ptx;
   RingPosition at;
-  for (Index c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
+  for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
     const Rows rows = w.range.rows(c);
-    const Index token = w.range.first_token(c);
+    const int token = w.range.first_token(c);
     Barrier& full = shared.full[at.stage];
-    // All wait, also those with nothing to do: a barrier is never more than one phase away.
-    shared.empty[at.stage].wait(at.empty());
+    // Who takes no part in a phase must not wait for it: it may find the one after the next.
+    if (thread == 0) shared.empty[at.stage].wait(at.empty());
     if (s.copy_engine && (rows.all() || !s.offsets)) {
       if (thread == 0) {
         full.arrive_expecting(Tile::stage_blocks * sizeof(Block));
         for_each_block(s, maps, w, shared, at.stage,
                        [&](Block& block, const Operand& x, const CUtensorMap& map, Index column) {
                          const std::int32_t place[4]{static_cast<std::int32_t>(column),
-                                                     static_cast<std::int32_t>(w.head / x.group),
+                                                     static_cast<std::int32_t>(w.head_of(x)),
                                                      static_cast<std::int32_t>(token),
                                                      static_cast<std::int32_t>(w.range.batch)};
                          ptx::cp_async_bulk_tensor(ptx::space_cluster, ptx::space_global,
@@ -220,11 +226,12 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
                        });
       }
     } else {
+      named_barrier<Tile::loader_threads>(1 + Tile::value_blocks);
       for_each_block(s, maps, w, shared, at.stage,
                      [&](Block& block, const Operand& x, const CUtensorMap&, Index column) {
                        load_block<Tile>(block, x,
                                         static_cast<const std::uint16_t*>(x.data) +
-                                            x.offset(w.range.batch, token, w.head),
+                                            x.offset(w.range.batch, token, w.head_of(x)),
                                         column, rows, s.vector_loads, thread);
                      });
       fence_async_proxy();
@@ -242,8 +249,10 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
                             int warp) {
   const int lane = lane_index();
   const int row = 16 * warp + lane / 4, column = 2 * (lane % 4);
+  const float scale = in_register(s.score_scale);
+  const bool reverse = s.order.reverse;
   RingPosition at, slot;
-  for (Index c = 0; c < w.range.chunks; ++c) {
+  for (int c = 0; c < w.range.chunks; ++c) {
     shared.full[at.stage].wait(at.full());
     Accumulator product{};
     begin_products();
@@ -259,22 +268,24 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
     wait_products<0>();
 #pragma unroll
     for (int group = 0; group < 8; ++group) {
+      // Of the warp's 16 rows the columns before group 2 warp are all earlier, those of two groups in
+      // part, the others none; in reverse the other way round.
       float* const d = product.d + 4 * group;
-      if (s.order.reverse ? 8 * group + 7 < 16 * warp : 8 * group > 16 * warp + 15) {
+      const int behind = reverse ? 2 * warp + 1 - group : group - 2 * warp;
+      if (behind > 1) {
         d[0] = d[1] = d[2] = d[3] = 0;
         continue;
       }
       const float4 others = *reinterpret_cast<const float4*>(&gates.sum[8 * group + column]);
       const float2 other[2]{{others.x, others.y}, {others.z, others.w}};
 #pragma unroll
-      for (int h = 0; h < 2; ++h)
+      for (int r = 0; r < 4; ++r) d[r] *= decay_between(other[r % 2], own[r / 2]) * scale;
+      if (behind < 0) continue;
 #pragma unroll
-        for (int e = 0; e < 2; ++e) {
-          const int i = row + 8 * h, j = 8 * group + column + e;
-          const bool earlier = s.order.reverse ? j >= i : j <= i;
-          float& x = d[2 * h + e];
-          x = earlier ? x * decay_between(other[e], own[h]) * s.score_scale : 0;
-        }
+      for (int r = 0; r < 4; ++r) {
+        const int later = row + 8 * (r / 2) - (8 * group + column + r % 2);
+        if (reverse ? later > 0 : later < 0) d[r] = 0;
+      }
     }
     __syncwarp();
     if (lane == 0) shared.empty[at.stage].arrive();
@@ -406,16 +417,31 @@ __device__ void store_fragments(const Accumulator (&state)[key_blocks], int thre
     to[i * warpgroup_threads + thread] = {d[0], d[1], d[2], d[3]};
   }
 }
+// The same rounded.
+template <class T, int key_blocks>
+__device__ void store_rounded_fragments(const Accumulator (&state)[key_blocks], int thread,
+                                        uint4* to) {
+#pragma unroll
+  for (int i = 0; i < 4 * key_blocks; ++i) {
+    const OperandA x = rounded_operand<T>(state[i / 4], i % 4);
+    to[i * warpgroup_threads + thread] = {x.a[0], x.a[1], x.a[2], x.a[3]};
+  }
+}
 // <R, kept>, summed over the warp.
-template <int key_blocks>
+template <class T, int key_blocks>
 __device__ float fragment_product(const Accumulator (&state)[key_blocks], int thread,
-                                  const float4* kept) {
+                                  const uint4* kept) {
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < 8 * key_blocks; ++i) {
-    const float4 x = kept[i * warpgroup_threads + thread];
-    const float* const d = state[i / 8].d + 4 * (i % 8);
-    sum = fmaf(d[0], x.x, fmaf(d[1], x.y, fmaf(d[2], x.z, fmaf(d[3], x.w, sum))));
+  for (int i = 0; i < 4 * key_blocks; ++i) {
+    const uint4 x = kept[i * warpgroup_threads + thread];
+    const std::uint32_t pair[4]{x.x, x.y, x.z, x.w};
+    const float* const d = state[i / 4].d + 8 * (i % 4);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 own = unpack<T>(pair[j]);
+      sum = fmaf(d[2 * j], own.x, fmaf(d[2 * j + 1], own.y, sum));
+    }
   }
   for (int distance = 16; distance > 0; distance /= 2)
     sum += __shfl_xor_sync(~0u, sum, distance);
@@ -429,55 +455,50 @@ __device__ float fragment_product(const Accumulator (&state)[key_blocks], int th
 // written from the accumulators.
 class OutputColumns {
  public:
-  __device__ OutputColumns(const Arguments& s, const Work& w, Index first_column, int thread)
-      : s_(s), w_(w), row_(thread / 8), first_column_(first_column) {
-    const int piece = thread % 8;
-    columns_ = s.output.columns - first_column - piece * 8;
-    place_ = static_cast<unsigned>(piece * 8);
+  __device__ OutputColumns(const Operand& y, const Work& w, int first_column, int thread)
+      : y_(y), thread_(thread), columns_(static_cast<int>(y.columns) - first_column) {
+    origin_ = y.offset(w.range.batch, 0, w.head_of(y)) + first_column * y.column;
   }
-  __device__ void store(const Block& block, Index chunk) const {
-    if (columns_ <= 0) return;
-    const Rows rows = w_.range.rows(chunk);
-    auto* to = static_cast<std::uint16_t*>(const_cast<void*>(s_.output.data)) +
-               s_.output.offset(w_.range.batch, w_.range.first_token(chunk) + row_, w_.head) +
-               (first_column_ + place_) * s_.output.column;
+  __device__ void store(const Block& block, const Rows& rows, int first_token,
+                        bool vectors) const {
+    const int first_row = thread_ / 8, column = thread_ % 8 * 8, left = columns_ - column;
+    if (left <= 0) return;
+    auto* to = data<std::uint16_t>() + (first_token + first_row) * y_.time + column * y_.column;
 #pragma unroll
-    for (int row = row_; row < chunk_length; row += 16, to += 16 * s_.output.time) {
+    for (int row = first_row; row < chunk_length; row += 16, to += 16 * y_.time) {
       if (!rows.have(row)) continue;
       const uint4 bits = *reinterpret_cast<const uint4*>(
-          block.bytes + swizzled(static_cast<unsigned>(row), place_));
-      if (s_.vector_stores)
+          block.bytes + swizzled(static_cast<unsigned>(row), static_cast<unsigned>(column)));
+      if (vectors) [[likely]]
         *reinterpret_cast<uint4*>(to) = bits;
       else
-        store_elements(to, bits);
+        store_elements(to, bits, left);
     }
   }
-  __device__ void store_unrounded(const Accumulator& y, Index chunk, FragmentPlace place) const {
-    const Rows rows = w_.range.rows(chunk);
-    auto* const to = static_cast<float*>(const_cast<void*>(s_.output.data)) +
-                     s_.output.offset(w_.range.batch, w_.range.first_token(chunk), w_.head);
+  __device__ void store_unrounded(const Accumulator& y, const Rows& rows, int first_token,
+                                  FragmentPlace place) const {
+    auto* const to = data<float>() + first_token * y_.time;
 #pragma unroll
     for (int r = 0; r < 32; ++r) {
-      const Index column = first_column_ + place.row(r);
-      const int row = place.column(r);
-      if (rows.have(row) && column < s_.output.columns)
-        to[row * s_.output.time + column * s_.output.column] = y.d[r];
+      const int column = place.row(r), row = place.column(r);
+      if (rows.have(row) && column < columns_) to[row * y_.time + column * y_.column] = y.d[r];
     }
   }
 
  private:
-  __device__ void store_elements(std::uint16_t* to, uint4 bits) const {
+  template <class Stored>
+  __device__ Stored* data() const {
+    return static_cast<Stored*>(const_cast<void*>(y_.data)) + origin_;
+  }
+  __device__ void store_elements(std::uint16_t* to, uint4 bits, int left) const {
     const std::uint32_t pair[4]{bits.x, bits.y, bits.z, bits.w};
 #pragma unroll
     for (int e = 0; e < 8; ++e)
-      if (e < columns_)
-        to[e * s_.output.column] = static_cast<std::uint16_t>(pair[e / 2] >> (16 * (e % 2)));
+      if (e < left) to[e * y_.column] = static_cast<std::uint16_t>(pair[e / 2] >> (16 * (e % 2)));
   }
-  const Arguments& s_;
-  const Work& w_;
-  int row_;
-  unsigned place_;
-  Index first_column_, columns_;
+  const Operand& y_;
+  int thread_, columns_;
+  Index origin_;
 };
 
 // own . y of the warp's 16 columns for every row of the chunk: to[64].
@@ -520,43 +541,44 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
                             int number, int thread) {
   const int warp = thread / warp_threads, lane = lane_index(), barrier = 1 + number;
   const FragmentPlace place{warp, lane};
-  const Index first_column = w.first_column + 64 * number, block = first_column / 64;
-  const Index blocks = blocks_of(s.value.columns);
+  const int first_column = w.first_column + 64 * number, block = first_column / 64;
+  const int blocks = static_cast<int>(blocks_of(s.value.columns));
   constexpr Index fragments = fragments_of_block(64 * Tile::key_blocks);
   auto* const strip = reinterpret_cast<float*>(shared.output(0)[number].bytes);
-  const auto segment_states = [&](Index segment) {
+  const auto segment_states = [&](int segment) {
     return s.segments.states +
-           (((w.sequence * s.segments.count + segment) * s.heads + w.head) * blocks + block) *
+           (((Index{w.sequence} * s.segments.count + segment) * s.heads + w.head) * blocks + block) *
                fragments;
   };
 
+  const bool exists = block < blocks;  // the second warpgroup of the last CTA may have no columns
   Accumulator state[Tile::key_blocks] = {};
   if (w.segment == 0 && s.initial_state)
     StateStrip(s.initial_state, w, first_column, strip, thread)
         .load(s.initial_state, place, barrier, state);
-  else if (w.segment > 0 && Tile::with_output)
+  else if (w.segment > 0 && Tile::with_output && exists)
     load_fragments(segment_states(w.segment), thread, state);
 
-  const OutputColumns columns(s, w, first_column, thread);
+  const OutputColumns columns(s.output, w, first_column, thread);
   RingPosition at, slot;
-  for (Index c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
+  for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
     const ChunkGates& gates = shared.gates[at.stage];
     shared.full[at.stage].wait(at.full());
     [[maybe_unused]] const auto gate_slot = [&] {  // where the gate part of this chunk's span lies
-      const Index sequence_begin = s.offsets ? w.range.begin : w.sequence * s.time;
+      const Index sequence_begin = s.offsets ? Index{w.range.begin} : w.sequence * s.time;
       const Index span = s.gate_part.slot(w.sequence, sequence_begin,
-                                          w.range.place(c) / s.gate_part.span);
+                                          w.range.place(c) >> s.gate_part.span_bits);
       return (span * s.heads + w.head) * blocks + block;
     };
     [[maybe_unused]] const bool ends_span =
-        Tile::with_own &&
-        ((w.range.place(c) + 1) % s.gate_part.span == 0 ||
+        Tile::with_own && exists &&
+        (((w.range.place(c) + 1) & ((1 << s.gate_part.span_bits) - 1)) == 0 ||
          w.range.place(c) + 1 == number_of_chunks(w.range.length));
     if constexpr (Tile::purpose == Purpose::multiply_states)
       if (ends_span) {
         const Index at_slot = gate_slot();
         const float product =
-            fragment_product(state, thread, s.gate_part.states + at_slot * fragments);
+            fragment_product<T>(state, thread, s.gate_part.states + at_slot * (fragments / 2));
         if (lane == 0) s.gate_part.products[at_slot * 4 + warp] = product * gates.entry;
       }
 
@@ -644,8 +666,6 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       if (!Tile::with_own && lane == 0) shared.empty[at.stage].arrive();
       wait_products<0>();
       if (lane == 0) shared.scores_empty[slot.stage].arrive();
-#pragma unroll
-      for (int r = 0; r < 32; ++r) y.d[r] *= s.output_scale;
       if constexpr (Tile::with_own) {
         write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
                       shared.dot(slot.stage, number) + warp * chunk_length);
@@ -653,7 +673,7 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       }
       const bool rounded_output = s.output_type == s.type;
       Block& staged = shared.output(slot.stage)[number];
-      if (rounded_output) {
+      if (rounded_output) [[likely]] {
 #pragma unroll
         for (int step = 0; step < 4; ++step)
           store_matrices_transposed(
@@ -664,15 +684,15 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       }
       // Two slots: whoever writes one has passed the barrier after which all have read it.
       named_barrier<warpgroup_threads>(barrier);
-      if (rounded_output)
-        columns.store(staged, c);
+      if (rounded_output) [[likely]]
+        columns.store(staged, w.range.rows(c), w.range.first_token(c), s.vector_stores);
       else
-        columns.store_unrounded(y, c, place);
+        columns.store_unrounded(y, w.range.rows(c), w.range.first_token(c), place);
       if constexpr (Tile::with_own) {
-        const Index token = w.range.first_token(c) + thread;
-        if (thread < chunk_length && w.range.rows(c).have(thread)) {
+        const int token = w.range.first_token(c) + thread;
+        if (exists && thread < chunk_length && w.range.rows(c).have(thread)) {
           const float* const dot = shared.dot(slot.stage, number) + thread;
-          s.gate_part.dots[((block * s.batch + w.range.batch) * s.time + token) * s.heads +
+          s.gate_part.dots[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads +
                            w.head] = (dot[0] + dot[64]) + (dot[128] + dot[192]);
         }
       }
@@ -682,16 +702,17 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
     }
     if constexpr (Tile::purpose == Purpose::keep_states)
       if (ends_span)
-        store_fragments(state, thread, s.gate_part.states + gate_slot() * fragments);
+        store_rounded_fragments<T>(state, thread,
+                                   s.gate_part.states + gate_slot() * (fragments / 2));
     at.advance(s.stages);
     slot.advance(output_slots);
   }
 
   if constexpr (!Tile::with_output) {
-    store_fragments(state, thread, segment_states(w.segment + 1));
+    if (exists) store_fragments(state, thread, segment_states(w.segment + 1));
   } else if (s.final_state && w.segment + 1 == s.segments.count) {
     if (s.decay_final_state && w.range.length > 0) {
-      const Index last = s.order.reverse ? w.range.begin : w.range.begin + w.range.length - 1;
+      const int last = s.order.reverse ? w.range.begin : w.range.begin + w.range.length - 1;
       const float decay = expf(clamped_log_decay(s.gates, w.range.batch, last, w.head));
 #pragma unroll
       for (int r = 0; r < 32 * Tile::key_blocks; ++r) state[r / 32].d[r % 32] *= decay;
@@ -720,7 +741,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     fence_barrier_init();
   }
   __syncthreads();
-  const Work w = work_of<Tile>(s, blockIdx.x);
+  const Work w = work_of<Tile>(s, static_cast<int>(blockIdx.x));
   const int warp = warp_index();
   if (warp < 4) {
     give_registers<Tile::producer_registers>();

@@ -2,7 +2,7 @@
 // of simple_gla is made of.
 //
 //   R_t = exp(d_t) R_{t-1} + a_t b_t^T         R: [columns of a, columns of b]
-//   y_t = scale R_t c_t
+//   y_t = R_t c_t
 //
 //   direction  time      a (value)  b (key)  c (query)  y    state
 //   forward    forward   v          k        q          o    S^T, from h0, to ht
@@ -12,11 +12,13 @@
 //
 // because in each of the four the output is the state times a vector, and the state gathers outer
 // products of two others. Backward in time a token is decayed by the gate of the token after it
-// (Order::late_gates), and the scale multiplies what the state gathers instead of what is read.
+// (Order::late_gates). The scale multiplies what is read of the state forward in time, and what the
+// state gathers backward in time; the scores have it in both, so that dq and dk round the same dA
+// and the gradient of the gates, a difference of the two, does not see it.
 //
 // In a chunk, G the cumulative log decay, R the state before it, X(.) a rounding to the operands' type:
 //   A_ij = X(score_scale (c_i . b_j) exp(G_i - G_j)), j <= i
-//   y_i  = output_scale (exp(G_i) (X(R) c_i) + sum_j A_ij a_j)
+//   y_i  = read_scale exp(G_i) (X(R) c_i) + sum_j A_ij a_j
 //   R   := exp(G_last) R + X(update_scale exp(G_last - G_j) a_j) b_j^T
 // Sums are fp32. Chunks of 64.
 #pragma once
@@ -34,8 +36,8 @@ struct Operand {
   Index columns = 0;
   Index group = 1;  // value heads that share a head
 
-  __device__ Index offset(Index b, Index t, Index value_head) const {
-    return b * batch + t * time + value_head / group * head;
+  __device__ Index offset(Index b, Index t, Index own_head) const {
+    return b * batch + t * time + own_head * head;
   }
 };
 
@@ -48,18 +50,19 @@ struct Segments {
   float* decays = nullptr;   // [sequence][segment][head]
 };
 
-// What two sweeps leave for the gradient of the gates (gate_gradient.cu), every `span` chunks:
-// one the state after the last of them, the other its product with the gradient of that state.
+// What two sweeps leave for the gradient of the gates (gate_gradient in fused_backward.cu), every
+// 2^span_bits chunks: one the state after the last of them, rounded as an operand, the other its
+// product with the gradient of that state.
 struct GatePart {
-  Index span = 1;
-  float4* states = nullptr;   // [slot][head][block of a][fragment]
+  int span_bits = 0;
+  uint4* states = nullptr;    // [slot][head][block of a][fragment]
   float* products = nullptr;  // [slot][head][block of a][warp]
   float* dots = nullptr;      // [block of a][batch][time][head]: own . y
 
   // Span i of a sequence. The number of spans of packed sequences is known on the device only; this
   // never counts two as one, and never beyond tokens / (64 span) + sequences.
   __host__ __device__ Index slot(Index sequence, Index first_token, Index i) const {
-    return first_token / (span * chunk_length) + sequence + i;
+    return (first_token / chunk_length >> span_bits) + sequence + i;
   }
 };
 
@@ -75,7 +78,7 @@ struct Sweep {
   DeviceView<const Any, Sequence, ValueHead, Value, Key> initial_state;
   DeviceView<Any, Sequence, ValueHead, Value, Key> final_state;
   bool decay_final_state = false;  // by the gate of the last token, which late gates leave out
-  float score_scale = 1, update_scale = 1, output_scale = 1;
+  float score_scale = 1, read_scale = 1, update_scale = 1;
   Index batch, time, heads, sequences;
   Segments segments;
   GatePart gate_part;

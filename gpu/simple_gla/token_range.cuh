@@ -13,9 +13,8 @@ namespace groundstate::gpu::simple_gla {
 
 constexpr int chunk_length = 64;
 
-constexpr Index number_of_chunks(Index length) {
-  return (length + chunk_length - 1) / chunk_length;
-}
+// Tokens are counted in 32 bits (registers are scarce), offsets in 64.
+constexpr int number_of_chunks(int length) { return (length + chunk_length - 1) / chunk_length; }
 
 // In which order the tokens of a sequence are processed.
 struct Order {
@@ -32,20 +31,20 @@ struct Rows {
 
 struct TokenRange {
   Order order;
-  Index batch, begin, length;  // of the sequence
-  Index first_chunk, chunks;   // of this CTA, in the order of processing
+  int batch, begin, length;  // of the sequence
+  int first_chunk, chunks;   // of this CTA, in the order of processing
 
   // Along the grid.
-  __device__ Index place(Index chunk) const {
+  __device__ int place(int chunk) const {
     return order.reverse == order.grid_at_end ? chunk : number_of_chunks(length) - 1 - chunk;
   }
-  __device__ Rows rows(Index chunk) const {
-    const Index left = length - place(chunk) * chunk_length;
-    const int count = static_cast<int>(left < chunk_length ? left : Index{chunk_length});
+  __device__ Rows rows(int chunk) const {
+    const int left = length - place(chunk) * chunk_length;
+    const int count = left < chunk_length ? left : chunk_length;
     return order.grid_at_end ? Rows{chunk_length - count, chunk_length} : Rows{0, count};
   }
   // The token of row 0, which may lie before the sequence.
-  __device__ Index first_token(Index chunk) const {
+  __device__ int first_token(int chunk) const {
     return order.grid_at_end ? begin + length - (place(chunk) + 1) * chunk_length
                              : begin + place(chunk) * chunk_length;
   }
@@ -53,27 +52,25 @@ struct TokenRange {
     return order.reverse ? chunk_length - 1 - position : position;
   }
   // The token whose gate comes before `token`; none before the first.
-  __device__ Index gate_token(Index token) const {
+  __device__ int gate_token(int token) const {
     return !order.late_gates ? token : order.reverse ? token + 1 : token - 1;
   }
-  __device__ bool has(Index token) const { return token >= begin && token < begin + length; }
 };
 
 // Segment `segment` of `segments` of a sequence: equal numbers of chunks, as far as that goes.
 __device__ inline TokenRange token_range(const Order& order, Index time,
                                          const DeviceView<const Any, Offset>& offsets,
-                                         Index sequence, Index segment, Index segments) {
-  TokenRange range{order, sequence, 0, time, 0, 0};
+                                         int sequence, int segment, int segments) {
+  TokenRange range{order, sequence, 0, static_cast<int>(time), 0, 0};
   if (offsets) {
     range.batch = 0;
-    range.begin = load_integer(offsets, Offset{sequence});
-    range.length = load_integer(offsets, Offset{sequence + 1}) - range.begin;
+    range.begin = static_cast<int>(load_integer(offsets, Offset{sequence}));
+    range.length = static_cast<int>(load_integer(offsets, Offset{sequence + 1})) - range.begin;
   }
-  const Index chunks = number_of_chunks(range.length);
-  const Index each = (chunks + segments - 1) / segments;
-  range.first_chunk = each * segment < chunks ? each * segment : chunks;
-  const Index left = chunks - range.first_chunk;
-  range.chunks = each < left ? each : left;
+  const int chunks = number_of_chunks(range.length);
+  const int each = (chunks + segments - 1) / segments;
+  range.first_chunk = min(each * segment, chunks);
+  range.chunks = min(each, chunks - range.first_chunk);
   return range;
 }
 
