@@ -1,20 +1,54 @@
-#include "gpu/simple_gla/simple_gla.hpp"
+// gpu.recurrent, forward: the recurrence (recurrence.cu) as the contract has it.
+//
+//   query = scale q, key = k, value = v, decay_t = exp(g_t + g_gamma)
+//
+// The order of operations is that of reference/simple_gla/step.hpp but for the sum over keys
+// (tile.cuh).
+#include "gpu/simple_gla/recurrence.hpp"
+
 namespace groundstate::gpu::simple_gla {
-std::size_t recurrent_workspace(const DeviceInputs&, const DeviceOutputs&) { return 0; }
-void recurrent(const DeviceInputs&, const Options&, const DeviceOutputs&, const Launch&) {
-  throw std::logic_error("gpu.recurrent is not written yet");
+namespace {
+
+Recurrence forward(const DeviceInputs& x, const Options& options, const DeviceOutputs& y) {
+  validate(x);
+  validate(x, y);
+  Recurrence r = recurrence_of(x, options);
+  r.query = token_input(x.query, r.heads, options.scale);
+  r.key = token_input(x.key, r.heads);
+  r.value = token_input(x.value, r.heads);
+  if (x.initial_state) r.initial = state_tensor<const void>(x.initial_state);
+  r.output = token_output(y.output);
+  if (y.final_state) r.final = state_tensor<void>(y.final_state);
+  return r;
 }
-std::size_t step_workspace(const DeviceInputs&, const DevicePool&) { return 0; }
-void step(const DeviceInputs&, const DevicePool&, const DeviceView<const std::int32_t, Batch>&,
-          const Options&, const DeviceView<Any, Batch, Time, ValueHead, Value>&, const Launch&) {
-  throw std::logic_error("gpu.step is not written yet");
+
+template <class Scalar>
+void run(const Recurrence& r, const Launch& launch) {
+  Workspace workspace(launch);
+  Scalar* const own = take_recurrence<Scalar>(workspace, r);
+  require_workspace(launch, workspace.size());
+  launch_recurrence<Scalar>(r, own, launch.stream);
 }
-std::size_t recurrent_backward_workspace(const DeviceBackwardInputs&,
-                                         const DeviceBackwardOutputs&) {
-  return 0;
+
+}  // namespace
+
+std::size_t recurrent_workspace(const DeviceInputs& x, const DeviceOutputs& y) {
+  const Recurrence r = forward(x, {}, y);
+  Workspace workspace;
+  if (is_double(y.output.type()))
+    take_recurrence<double>(workspace, r);
+  else
+    take_recurrence<float>(workspace, r);
+  return workspace.size();
 }
-void recurrent_backward(const DeviceBackwardInputs&, const Options&, const DeviceBackwardOutputs&,
-                        const Launch&) {
-  throw std::logic_error("gpu.recurrent is not written yet");
+
+void recurrent(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
+               const Launch& launch) {
+  const Recurrence r = forward(x, options, y);
+  if (is_double(y.output.type()))
+    run<double>(r, launch);
+  else
+    run<float>(r, launch);
 }
+
 }  // namespace groundstate::gpu::simple_gla

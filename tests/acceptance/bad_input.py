@@ -475,6 +475,17 @@ class Resources(EndTest):
         failed = records_of(groundstate("compare", "a.h5", "--json", cwd=self.folder).stdout)
         self.assertEqual([record["status"] for record in failed], ["FAILED"])
 
+    def test_a_named_path_without_its_device(self):
+        arguments = ["run", "simple_gla T=8 K=4 V=4", "--path", "gpu.recurrent", "--path", "recurrent", "--json"]
+        if self.statuses(groundstate(*arguments))["gpu.recurrent"] != "UNAVAILABLE":
+            self.skipTest("there is a device")
+        end = self.ends(4, arguments, ["needs a device"])
+        self.assertEqual(self.statuses(end), {"gpu.recurrent": "UNAVAILABLE", "recurrent": "PASSED"})
+        self.assertEqual(groundstate("run", "simple_gla T=8 K=4 V=4").returncode, 0)
+
+    def statuses(self, end):
+        return {record["path"]: record["status"] for record in records_of(end.stdout) if "path" in record}
+
     def interrupted(self, arguments, ready):
         program = subprocess.Popen([PROGRAM, *arguments], cwd=self.folder, stdout=subprocess.DEVNULL,
                                    stderr=subprocess.PIPE, text=True)

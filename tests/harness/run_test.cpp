@@ -12,6 +12,7 @@
 #include "harness/case/sweep.hpp"
 #include "harness/generate/regime.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/run/device.hpp"
 #include "harness/run/equality.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
@@ -84,6 +85,73 @@ TEST(Limits, HonestGradientsOfOtherSeedsAndShapesStayInside) {
          "chunked:tensorcore-bf16-state", "segmented:tensorcore-bf16"}},
        {"dtype=fp16", {"fused:tensorcore-fp16"}}});
   EXPECT_EQ(tensors, 14 * 6 * (2 + 3 + 4 + 1));
+}
+
+// ---- paths that need a device
+
+// Where there is none they are UNAVAILABLE and the others are run.
+TEST(DevicePaths, AreRunWhereThereIsADevice) {
+  const bool present = !device().name.empty();
+  EXPECT_NE(present, !device().missing.empty());
+  const CaseReport report = run("simple_gla T=5 H=1 K=4 V=4 dtype=fp32");
+  Index on_device = 0;
+  for (const Result& result : report.results) {
+    if (!result.path.starts_with("gpu.")) {
+      EXPECT_EQ(result.device, "cpu");
+      continue;
+    }
+    ++on_device;
+    EXPECT_EQ(result.status, present ? Status::passed : Status::unavailable) << result.path;
+    EXPECT_EQ(result.device, present ? device().name : "none");
+    if (!present) EXPECT_EQ(result.note, device().missing);
+  }
+  EXPECT_GE(on_device, 4);
+  EXPECT_GT(report.judged(), 10);
+  EXPECT_FALSE(report.failed());
+}
+
+TEST(DevicePaths, SayWhyTheyCannotRun) {
+  if (!device().name.empty()) GTEST_SKIP() << "there is a device";
+  const Case c = parse_case("simple_gla T=5 H=1 K=4 V=4", grammars());
+  const Operator& op = operator_of(c);
+  const PathVariant variant = checked_variant(op, "gpu.recurrent:single");
+  GuardedTensors outputs(stored_outputs(op, c, variant));
+  try {
+    run_variant(op, c, variant, generate(op.inputs(c)), outputs.tensors());
+    FAIL() << "it ran";
+  } catch (const ResourceError& error) {
+    EXPECT_EQ(error.what(),
+              fmt::format("{}: path gpu.recurrent:single: {}", c.canonical(), device().missing));
+  }
+}
+
+// The state of a step lies in memory between two calls, so its type is part of the recipe.
+TEST(DevicePaths, TakeTheRecipesOfTheirTypes) {
+  const auto unsupported = [](std::string_view line, std::string_view path) {
+    const Case c = parse_case(line, grammars());
+    return operator_of(c).unsupported(c, checked_variant(operator_of(c), path)).has_value();
+  };
+  for (const std::string_view path : {"gpu.recurrent", "gpu.step"}) {
+    const std::string single = fmt::format("{}:single", path);
+    EXPECT_FALSE(unsupported("simple_gla dtype=bf16", single));
+    EXPECT_FALSE(unsupported("simple_gla dtype=bf16", path));
+    EXPECT_TRUE(unsupported("simple_gla dtype=fp64", single));
+  }
+  EXPECT_FALSE(unsupported("simple_gla state_dtype=bf16", "gpu.recurrent:single"));
+  EXPECT_TRUE(unsupported("simple_gla state_dtype=bf16", "gpu.step:single"));
+  EXPECT_FALSE(unsupported("simple_gla state_dtype=bf16", "gpu.step:single-bf16-state"));
+  EXPECT_TRUE(unsupported("simple_gla", "gpu.step:single-bf16-state"));
+}
+
+// The reference's path of the same form is their emulation.
+TEST(DevicePaths, AreEmulatedByTheReference) {
+  const Case c = parse_case("simple_gla T=9 H=1 K=4 V=4", grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  const Pair pair = op.pairs(c, inputs).front();
+  const PairOutputs device = op.emulate(c, checked_variant(op, "gpu.step:single"), inputs, pair),
+                    host = op.emulate(c, checked_variant(op, "recurrent:single"), inputs, pair);
+  for (std::size_t i = 0; i < host.size(); ++i) EXPECT_EQ(device[i], host[i]);
 }
 
 // ---- outputs that several pairs share

@@ -134,9 +134,8 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
     if (const auto reason = unsupported_on_device(c, variant)) return reason;
     const ElementType state = type_of(c, ElementClass::state);
     if (variant.form() != "step" || variant.exact()) return std::nullopt;
-    const bool rounds = variant.recipe == "single-bf16-state";
-    if (rounds ? state != ElementType::bfloat16 : size_of(state) < 4)
-      return fmt::format("the state lives in tensors of {}, so this is another recipe",
+    if (state != (variant.recipe == "single" ? ElementType::float32 : ElementType::bfloat16))
+      return fmt::format("the state lives in a tensor of {}, which is another recipe",
                          name_of(state));
     return std::nullopt;
   }
