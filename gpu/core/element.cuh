@@ -119,8 +119,7 @@ __device__ inline float from_bits(ElementType type, std::uint32_t bits) {
 template <class... Axes>
 __device__ std::uint32_t load_bits(const DeviceView<const Any, Axes...>& x, bool exists,
                                    Axes... at) {
-  if (x.type() == ElementType::float64)
-    return exists ? __float_as_uint(load<float>(x, at...)) : 0;
+  if (x.type() == ElementType::float64) return exists ? __float_as_uint(load<float>(x, at...)) : 0;
   const Index size = x.type() == ElementType::float32 ? 4 : 2;
   return load_bits(static_cast<const std::byte*>(x.data()) + x.offset(at...) * size,
                    exists ? static_cast<int>(size) : 0);

@@ -1,5 +1,3 @@
-#include "gpu/core/tensor_map.hpp"
-
 #include <cudaTypedefs.h>
 
 #include <cstdint>
@@ -7,6 +5,7 @@
 #include <string>
 
 #include "gpu/core/check.hpp"
+#include "gpu/core/tensor_map.hpp"
 
 namespace groundstate::gpu {
 namespace {
@@ -53,13 +52,13 @@ CUtensorMap block_map(const void* data, ElementType type, const std::array<Index
                                          cuuint64_t(strides[0] * element_bytes)};
   const std::array<cuuint32_t, 4> box{64, 1, 64, 1}, step{1, 1, 1, 1};
   CUtensorMap map;
-  const CUresult result = encoder()(
-      &map,
-      type == ElementType::bfloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                    : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-      4, const_cast<void*>(data), size.data(), stride.data(), box.data(), step.data(),
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult result =
+      encoder()(&map,
+                type == ElementType::bfloat16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                              : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+                4, const_cast<void*>(data), size.data(), stride.data(), box.data(), step.data(),
+                CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+                CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS)
     throw std::runtime_error("the driver refuses a tensor map: error " +
                              std::to_string(static_cast<int>(result)));

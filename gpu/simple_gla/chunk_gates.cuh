@@ -4,8 +4,8 @@
 //   G_i = d_0 + .. + d_i                in the order of processing, a two-float: differences do not
 //                                       cancel behind a hard reset
 //
-// One warp makes them for all warpgroups: 64 positions are two a lane, the sum is a scan by shuffles
-// in a fixed order.
+// One warp makes them for all warpgroups: 64 positions are two a lane, the sum is a scan by
+// shuffles in a fixed order.
 #pragma once
 
 #include "gpu/core/warpgroup.cuh"
@@ -39,7 +39,7 @@ struct ChunkGates {
   float until_end[chunk_length];   // exp(G_last - G_i) update_scale; 0: no such row
   float2 total;                    // G_last
   float decay;                     // exp(G_last)
-  float entry;                     // exp(d) of the first token
+  float unused;
 };
 
 struct TwoFloat {
@@ -70,9 +70,9 @@ __device__ inline float decay_between(float2 from, float2 to) {
   return result;
 }
 
-// The raw gates of a lane, positions 2 l and 2 l + 1 of chunk after chunk. fetch() queues the loads of
-// the next chunk and nothing that uses them, so they travel while the present one is summed; those
-// of chunks further ahead are brought into L2.
+// The raw gates of a lane, positions 2 l and 2 l + 1 of chunk after chunk. fetch() queues the loads
+// of the next chunk and nothing that uses them, so they travel while the present one is summed;
+// those of chunks further ahead are brought into L2.
 class GateStream {
  public:
   __device__ GateStream(const GateTensors& x, const TokenRange& range, Index head)
@@ -85,8 +85,9 @@ class GateStream {
     next_ = range.order.reverse ? -1 : 1;
     if (!x.log_decay) return;
     stride_ = x.log_decay.template stride<Time>() * bytes_;
-    address_ = static_cast<const std::byte*>(x.log_decay.data()) +
-               x.log_decay.offset(Batch{range.batch}, Time{first_ + lead_}, ValueHead{head}) * bytes_;
+    address_ =
+        static_cast<const std::byte*>(x.log_decay.data()) +
+        x.log_decay.offset(Batch{range.batch}, Time{first_ + lead_}, ValueHead{head}) * bytes_;
   }
   __device__ void fetch() {
 #pragma unroll
@@ -133,7 +134,7 @@ class GateStream {
 // exp(x) to the accuracy of a 16-bit operand.
 __device__ inline float fast_exp(float x) { return decay_between({0, 0}, {x * 1.44269504f, 0}); }
 
-// d and existence of the lane's two positions. A late gate's chunk needs `entry`.
+// From d and existence of the lane's two positions.
 __device__ inline void write_gates(ChunkGates& gates, const float (&d)[2], const bool (&exists)[2],
                                    bool reverse, float read_scale, float update_scale) {
   const int lane = lane_index();
@@ -153,14 +154,9 @@ __device__ inline void write_gates(ChunkGates& gates, const float (&d)[2], const
     const TwoFloat sum = i == 0 ? add(before, {d[0], 0}) : until;
     gates.sum[row] = to_base2(sum);
     gates.from_start[row] = read_scale * fast_exp(__fadd_rn(sum.high, sum.low));
-    const float left =
-        __fadd_rn(__fsub_rn(last.high, sum.high), __fsub_rn(last.low, sum.low));
+    const float left = __fadd_rn(__fsub_rn(last.high, sum.high), __fsub_rn(last.low, sum.low));
     gates.until_end[row] = exists[i] ? update_scale * fast_exp(left) : 0;
   }
-  // The first position that exists: the lanes before it have none.
-  const unsigned with_first = __ballot_sync(~0u, exists[0]), with_second = __ballot_sync(~0u, exists[1]);
-  const int first = __ffs(static_cast<int>(with_first | with_second)) - 1;
-  if (lane == first) gates.entry = expf(exists[0] ? d[0] : d[1]);
   if (lane == 0) {
     gates.total = {last.high, last.low};
     gates.decay = expf(__fadd_rn(last.high, last.low));

@@ -1,7 +1,9 @@
-// gpu.fused and gpu.segmented: one sweep (sweep.hpp) over the whole sequence, or over segments of it.
+// gpu.fused and gpu.segmented: one sweep (sweep.hpp) over the whole sequence, or over segments of
+// it.
 //
-// Segments: a first kernel sweeps all but the last from a state of zero (the first from h0), without
-// outputs; a second one makes the state before each of them; a third sweeps all of them at once.
+// Segments: a first kernel sweeps all but the last from a state of zero (the first from h0),
+// without outputs; a second one makes the state before each of them; a third sweeps all of them at
+// once.
 //   state_{s+1} = exp(G_s) state_s + what segment s made of zero
 // k, v and the gates are read twice and 2 (segments - 1) states written and read, which pays where
 // sequences and heads leave most of the device idle.
@@ -77,6 +79,17 @@ std::size_t fused_workspace(const DeviceInputs& x, const DeviceOutputs& y, const
   return workspace.size();
 }
 
+// Two passes over all but the last segment cost about twice the time of one: with fewer than three
+// segments there is nothing to gain, nor with fewer than eight chunks in each.
+Index segments_that_fill(const DeviceInputs& x) {
+  const Shape n = shape(x);
+  const Index ctas = (n.value + 127) / 128 * n.value_heads * n.sequences;
+  if (ctas == 0) return 1;
+  const Index chunks = n.batch * n.time / n.sequences / chunk_length;
+  const Index segments = std::min(multiprocessors() / ctas, chunks / 8);
+  return segments < 3 ? 1 : segments;
+}
+
 Index fused_num_steps(const DeviceInputs& x, const DeviceOutputs& y, const FusedForm& form) {
   Workspace none;
   const Plan p = plan(none, x, {}, y, form);
@@ -90,12 +103,11 @@ void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y
   require_workspace(launch, workspace.size());
   if (form.segments > 1) {
     run_sweep<Purpose::segment_states>(p.sweep, p.form, cuda_stream(launch));
-    const Index each = p.blocks * p.fragments,
-                elements = p.sweep.sequences * p.sweep.heads * each;
+    const Index each = p.blocks * p.fragments, elements = p.sweep.sequences * p.sweep.heads * each;
     if (elements > 0)
       combine_segments<<<static_cast<unsigned>((elements + 255) / 256), 256, 0,
-                         cuda_stream(launch)>>>(p.sweep.segments, p.sweep.sequences,
-                                                p.sweep.heads, each);
+                         cuda_stream(launch)>>>(p.sweep.segments, p.sweep.sequences, p.sweep.heads,
+                                                each);
     check(cudaGetLastError());
   }
   run_sweep<Purpose::outputs>(p.sweep, p.form, cuda_stream(launch));

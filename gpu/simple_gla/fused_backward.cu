@@ -1,15 +1,17 @@
 // gpu.fused, backward: three sweeps (sweep.hpp) and the gradient of the gates.
 //
-//   dq   forward in time; leaves q . dq of every token, and S at the end of every span of chunks
-//   dk   backward in time; leaves k . dk, and <S, dS> at the end of every span
+//   dq   forward in time; leaves q . dq of every token, and S before every chunk
+//   dk   backward in time; leaves k . dk, k . dk' and <S, dS> of every chunk
 //   dv   backward in time
-//   dg_t = sum over i >= t in the span of (q_i . dq_i - k_i . dk_i) + <S, dS> at the end of the span
-// where dS is the gradient of the state that leaves the span: a sum that begins anew in every span,
-// so that the noise of later tokens does not reach it. dg_gamma is the sum of dg.
+// and of a chunk, dS the gradient of the state that leaves it, dk' what of dk comes from dS:
+//   dg_t = sum over i >= t of (q_i . dq_i - k_i . dk_i) + exp(G_last) <S, dS> + sum of k_j . dk'_j
+// the form of reference/simple_gla/chunked_backward.hpp. What rounding does to dA, S and dS enters
+// two of the terms with the same value: dq and dk are made of the same dA, S is kept as it enters
+// dq. dg_gamma is the sum of dg.
 //
 // No gradient of a state is ever written: each sweep carries its own. Minimal bytes of the three a
-// token and value head, 16-bit operands: 2 (7 K + 7 V) and 4 K V / (64 span) for the states.
-#include <bit>
+// token and value head, 16-bit operands: 2 (7 K + 7 V), and 4 K V / 64 for S if there are gates.
+#include <algorithm>
 
 #include "gpu/core/check.hpp"
 #include "gpu/simple_gla/operands.hpp"
@@ -23,22 +25,22 @@ struct GateGradient {
   Order order;  // of the forward
   GateTensors gates;
   DeviceView<const Any, Offset> offsets;
-  Index batch, time, heads, sequences, span, key_blocks;
-  const float *query_dots, *key_dots, *products;
+  Index batch, time, heads, sequences, key_blocks;
+  const float *query_dots, *key_dots, *state_dots, *products;
   double* partials;  // [slot][head]: sums of dg
   DeviceView<Any, Batch, Time, ValueHead> log_decay;
   DeviceView<Any, ValueHead> constant;
 };
 
-// A block has one span and 32 heads; a thread one eighth of the span's tokens.
-__global__ void gate_gradient(const __grid_constant__ GateGradient a, GatePart part) {
-  __shared__ float sums[slices][heads_of_block];
+// A block has one chunk and 32 heads, a thread 8 of its tokens.
+__global__ void gate_gradient(const __grid_constant__ GateGradient a) {
+  __shared__ float later_sums[slices][heads_of_block], state_sums[slices][heads_of_block];
   __shared__ double partial[slices][heads_of_block];
   const Index slot = blockIdx.x, head = Index{blockIdx.y} * heads_of_block + threadIdx.x;
   const int slice = static_cast<int>(threadIdx.y);
   // The sequence whose slots include this one: the last that does not begin behind it.
-  const auto first_slot = [&](Index n) {
-    return part.slot(n, a.offsets ? load_integer(a.offsets, Offset{n}) : n * a.time, 0);
+  const auto first_slot = [&](int n) {
+    return GatePart::slot(n, a.offsets ? load_integer(a.offsets, Offset{n}) : n * a.time, 0);
   };
   int low = 0, high = static_cast<int>(a.sequences);
   while (high - low > 1) {
@@ -46,48 +48,58 @@ __global__ void gate_gradient(const __grid_constant__ GateGradient a, GatePart p
     (first_slot(middle) <= slot ? low : high) = middle;
   }
   const TokenRange range = token_range(a.order, a.time, a.offsets, low, 0, 1);
-  const Index span_tokens = a.span * chunk_length, i = slot - first_slot(low);
-  const bool used = i * span_tokens < range.length && head < a.heads;
-  const Index left = range.length - i * span_tokens;
-  const int tokens = used ? static_cast<int>(left < span_tokens ? left : span_tokens) : 0;
-  // Token `place` of the span in the order of the forward.
+  const int chunk = static_cast<int>(slot - first_slot(low));
+  const bool used = chunk * chunk_length < range.length && head < a.heads;
+  const int tokens = used ? min(range.length - chunk * chunk_length, chunk_length) : 0;
+  // Token `place` of the chunk in the order of the forward.
   const auto token_at = [&](int place) {
-    const Index t = i * span_tokens + place;
+    const int t = chunk * chunk_length + place;
     return a.order.reverse ? range.begin + range.length - 1 - t : range.begin + t;
   };
-  const int each = static_cast<int>(span_tokens) / slices;
-  const int begin = min(slice * each, tokens), end = min(begin + each, tokens);
-  const auto raw = [&](int place) {
-    float query = 0, key = 0;
-    for (Index b = 0; b < a.key_blocks; ++b) {
-      const Index at = ((b * a.batch + range.batch) * a.time + token_at(place)) * a.heads + head;
-      query += a.query_dots[at];
-      key += a.key_dots[at];
-    }
-    return query - key;
+  const auto sum_of = [&](const float* dots, int token) {
+    float sum = 0;
+    for (Index b = 0; b < a.key_blocks; ++b)
+      sum += dots[((b * a.batch + range.batch) * a.time + token) * a.heads + head];
+    return sum;
   };
-  float sum = 0;
-#pragma unroll 8
-  for (int place = begin; place < end; ++place) sum += raw(place);
-  sums[slice][threadIdx.x] = sum;
+  constexpr int each = chunk_length / slices;
+  float raw[each], later = 0, state = 0;
+#pragma unroll
+  for (int i = 0; i < each; ++i) {
+    const int place = slice * each + i;
+    raw[i] = 0;
+    if (place >= tokens) continue;
+    const int token = token_at(place);
+    raw[i] = sum_of(a.query_dots, token) - sum_of(a.key_dots, token);
+    state += sum_of(a.state_dots, token);
+  }
+#pragma unroll
+  for (int i = 0; i < each; ++i) later += raw[i];
+  later_sums[slice][threadIdx.x] = later;
+  state_sums[slice][threadIdx.x] = state;
   __syncthreads();
-  float later = 0;
-  if (used)
+  float bracket = 0;
+  if (used) {
     for (Index b = 0; b < 4 * a.key_blocks; ++b)
-      later += a.products[(slot * a.heads + head) * 4 * a.key_blocks + b];
-  for (int s = slices - 1; s > slice; --s) later += sums[s][threadIdx.x];
+      bracket += a.products[(slot * a.heads + head) * 4 * a.key_blocks + b];
+    // Late gates of the chunk leave out that of its first token.
+    bracket *= expf(clamped_log_decay(a.gates, range.batch, token_at(0), head));
+  }
+  for (int s = 0; s < slices; ++s) bracket += state_sums[s][threadIdx.x];
+  later = bracket;
+  for (int s = slices - 1; s > slice; --s) later += later_sums[s][threadIdx.x];
   double total = 0;
-#pragma unroll 8
-  for (int place = end - 1; place >= begin; --place) {
-    later += raw(place);
-    const Index token = token_at(place);
+#pragma unroll
+  for (int i = each - 1; i >= 0; --i) {
+    const int place = slice * each + i;
+    later += raw[i];
+    if (place >= tokens) continue;
+    const int token = token_at(place);
     // A token that forgets everything passes no gradient to its gate.
-    const bool forgets =
-        expf(clamped_log_decay(a.gates, range.batch, token, head)) == 0;
+    const bool forgets = expf(clamped_log_decay(a.gates, range.batch, token, head)) == 0;
     const float gradient = forgets ? 0 : later;
     total += gradient;
-    if (a.log_decay)
-      store(a.log_decay, gradient, Batch{range.batch}, Time{token}, ValueHead{head});
+    if (a.log_decay) store(a.log_decay, gradient, Batch{range.batch}, Time{token}, ValueHead{head});
   }
   partial[slice][threadIdx.x] = total;
   __syncthreads();
@@ -96,14 +108,21 @@ __global__ void gate_gradient(const __grid_constant__ GateGradient a, GatePart p
   a.partials[slot * a.heads + head] = total;
 }
 
+// A block has one head. The order of the sum depends on nothing but the number of slots.
+constexpr int summing_threads = 128;
 __global__ void sum_partials(const double* partials, Index slots, Index heads,
                              DeviceView<Any, ValueHead> gradient) {
-  const Index head = Index{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (head >= heads) return;
+  __shared__ double sums[summing_threads];
   double sum = 0;
 #pragma unroll 8
-  for (Index slot = 0; slot < slots; ++slot) sum += partials[slot * heads + head];
-  store(gradient, sum, ValueHead{head});
+  for (Index slot = threadIdx.x; slot < slots; slot += summing_threads)
+    sum += partials[slot * heads + blockIdx.x];
+  sums[threadIdx.x] = sum;
+  for (unsigned half = summing_threads / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+  }
+  if (threadIdx.x == 0) store(gradient, sums[0], ValueHead{blockIdx.x});
 }
 
 // dq or dk of a head from those of its value heads: parts [batch, time, value head, key].
@@ -115,8 +134,7 @@ __global__ void sum_heads(const float* parts, Index group,
   if (i >= gradient.extent<Batch>() * time * heads * keys) return;
   const Index key = i % keys, head = i / keys % heads, token = i / keys / heads;
   float sum = 0;
-  for (Index r = 0; r < group; ++r)
-    sum += parts[((token * heads + head) * group + r) * keys + key];
+  for (Index r = 0; r < group; ++r) sum += parts[((token * heads + head) * group + r) * keys + key];
   store(gradient, sum, Batch{token / time}, Time{token % time}, Head{head}, Key{key});
 }
 
@@ -140,9 +158,6 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
        {x.output_gradient.type(), y.query.type(), y.key.type(), y.value.type()})
     if (type != common.type)
       throw std::invalid_argument("simple_gla: do, dq, dk and dv must have the type of q, k and v");
-  if (form.gate_span < 1 || form.gate_span > 1024 || !std::has_single_bit(
-                                                         static_cast<std::uint64_t>(form.gate_span)))
-    throw std::invalid_argument("simple_gla: gate_span must be a power of two from 1 to 1024");
   p.group = n.value_heads / n.heads;
   const Operand q = operand(x.query, p.group), k = operand(x.key, p.group), v = operand(x.value),
                 d_o = operand(x.output_gradient);
@@ -185,15 +200,15 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
 
   if (!y.log_decay && !y.constant_log_decay) return p;
   GatePart part;
-  part.span_bits = std::countr_zero(static_cast<std::uint64_t>(form.gate_span));
   const Index blocks = blocks_of(n.key), dots = blocks * n.batch * n.time * n.value_heads;
-  p.slots = n.batch * n.time / (form.gate_span * chunk_length) + n.sequences;
+  p.slots = n.batch * n.time / chunk_length + n.sequences;
   part.states =
       workspace.take<uint4>(p.slots * n.value_heads * blocks * fragments_of_block(n.value) / 2);
   part.products = workspace.take<float>(p.slots * n.value_heads * blocks * 4);
   p.query.gate_part = p.key.gate_part = part;
   p.query.gate_part.dots = workspace.take<float>(dots);
   p.key.gate_part.dots = workspace.take<float>(dots);
+  p.key.gate_part.state_dots = workspace.take<float>(dots);
   p.gates = {common.order,
              common.gates,
              common.offsets,
@@ -201,10 +216,10 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
              n.time,
              n.value_heads,
              n.sequences,
-             form.gate_span,
              blocks,
              p.query.gate_part.dots,
              p.key.gate_part.dots,
+             p.key.gate_part.state_dots,
              part.products,
              workspace.take<double>(p.slots * n.value_heads),
              y.log_decay,
@@ -248,11 +263,11 @@ void fused_backward(const DeviceBackwardInputs& x, const Options& options,
   if (with_gates && p.slots * n.value_heads > 0) {
     const dim3 grid(static_cast<unsigned>(p.slots),
                     static_cast<unsigned>((n.value_heads + heads_of_block - 1) / heads_of_block));
-    gate_gradient<<<grid, dim3(heads_of_block, slices), 0, stream>>>(p.gates, p.query.gate_part);
+    gate_gradient<<<grid, dim3(heads_of_block, slices), 0, stream>>>(p.gates);
     check(cudaGetLastError());
   }
   if (y.constant_log_decay) {
-    sum_partials<<<static_cast<unsigned>((n.value_heads + 127) / 128), 128, 0, stream>>>(
+    sum_partials<<<static_cast<unsigned>(n.value_heads), summing_threads, 0, stream>>>(
         p.gates.partials, p.slots, n.value_heads, y.constant_log_decay);
     check(cudaGetLastError());
   }

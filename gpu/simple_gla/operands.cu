@@ -1,12 +1,10 @@
-#include "gpu/simple_gla/operands.hpp"
-
 #include <stdexcept>
 #include <string>
 
 #include "gpu/core/check.hpp"
+#include "gpu/simple_gla/operands.hpp"
 
 namespace groundstate::gpu::simple_gla {
-namespace {
 
 int multiprocessors() {
   static const int count = [] {
@@ -17,8 +15,6 @@ int multiprocessors() {
   }();
   return count;
 }
-
-}  // namespace
 
 Sweep common_sweep(const DeviceInputs& x, const Options& options) {
   const Shape n = shape(x);

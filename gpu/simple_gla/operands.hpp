@@ -31,10 +31,12 @@ DeviceView<T, Sequence, ValueHead, Value, Key> state(
            x.template stride<Column>()}};
 }
 
-// What all sweeps of a case have in common: sizes, gates, element type. Throws std::invalid_argument
-// where tensors are not what the tensor cores take: q, k, v of one 16-bit type, K and V from 1 to
-// 256.
+// What all sweeps of a case have in common: sizes, gates, element type. Throws
+// std::invalid_argument where tensors are not what the tensor cores take: q, k, v of one 16-bit
+// type, K and V from 1 to 256.
 Sweep common_sweep(const DeviceInputs& x, const Options& options);
+
+int multiprocessors();
 
 // num_steps and value_tile of a path (FusedForm) for a sweep with `value_columns` of a.
 SweepForm sweep_form(const Sweep& sweep, Index value_columns, Index num_steps, Index value_tile);

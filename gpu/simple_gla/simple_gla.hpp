@@ -71,6 +71,8 @@ struct FusedForm {
   Index num_steps = 4, value_tile = 0, segments = 1;
 };
 std::size_t fused_workspace(const DeviceInputs& x, const DeviceOutputs& y, const FusedForm& form);
+// The segments that fill the device, 1 where sequences and heads do.
+Index segments_that_fill(const DeviceInputs& x);
 // The num_steps that fit.
 Index fused_num_steps(const DeviceInputs& x, const DeviceOutputs& y, const FusedForm& form);
 void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
@@ -78,10 +80,9 @@ void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y
 
 // ---- gpu.fused, backward (fused_backward.cu)
 //
-// As gpu.fused; do, dq, dk and dv of the type of q. The sum of a gate's gradient begins anew every
-// gate_span chunks, a power of two.
+// As gpu.fused; do, dq, dk and dv of the type of q.
 struct FusedBackwardForm {
-  Index num_steps = 4, value_tile = 0, gate_span = 1;
+  Index num_steps = 4, value_tile = 0;
 };
 std::size_t fused_backward_workspace(const DeviceBackwardInputs& x, const DeviceBackwardOutputs& y,
                                      const FusedBackwardForm& form);

@@ -13,9 +13,11 @@
 // changes nothing but when data arrive: results are bit for bit the same.
 //
 // What was learned, in the order in which it mattered:
-//   - the gates are one load a token, a stride of heads apart: they must be on the way a chunk ahead
+//   - the gates are one load a token, a stride of heads apart: they must be on the way a chunk
+//   ahead
 //     with nothing that uses them in between (RawGates), else their latency is the time of a chunk
-//   - an operand from registers is made before the products begin; packing between two products makes
+//   - an operand from registers is made before the products begin; packing between two products
+//   makes
 //     the compiler wait for the first one, and so does touching any register that a product owns
 //     while another is in flight
 //   - code that runs once is fetched from cold memory: state in and out is a loop, not unrolled
@@ -64,11 +66,11 @@ template <class Tile>
 struct Shared {
   Block *stages, *scores, *outputs;
   ChunkGates* gates;
-  float* dots;  // [output_slots][value_blocks][4 warps][64]
+  float* dots;  // [output_slots][value_blocks][total, of the state][4 warps][64]
   Barrier *full, *empty, *scores_full, *scores_empty;
 
   static constexpr int dot_count =
-      Tile::with_own ? output_slots * Tile::value_blocks * 4 * chunk_length : 0;
+      Tile::with_own ? output_slots * Tile::value_blocks * 8 * chunk_length : 0;
   static constexpr std::size_t bytes(int stages) {
     return static_cast<std::size_t>(stages) *
                (Tile::stage_blocks * sizeof(Block) + sizeof(ChunkGates)) +
@@ -93,7 +95,7 @@ struct Shared {
   __device__ Block* own(int stage) const { return query(stage) + Tile::key_blocks; }
   __device__ Block* output(int slot) const { return outputs + slot * Tile::value_blocks; }
   __device__ float* dot(int slot, int block) const {
-    return dots + (slot * Tile::value_blocks + block) * 4 * chunk_length;
+    return dots + (slot * Tile::value_blocks + block) * 8 * chunk_length;
   }
 };
 
@@ -102,7 +104,7 @@ struct Maps {
 };
 
 struct Arguments : Sweep {
-  bool copy_engine;               // takes whole chunks
+  bool copy_engine;                  // takes whole chunks
   bool vector_loads, vector_stores;  // 16 bytes at a time
   int stages;
 };
@@ -126,8 +128,8 @@ __device__ Work work_of(const Arguments& s, int block) {
   w.head = block / tiles % heads;
   w.segment = problem % segments;
   w.sequence = problem / segments;
-  w.key_head = w.head / static_cast<int>(max(max(s.key.group, s.query.group),
-                                             max(s.value.group, s.own.group)));
+  w.key_head = w.head / static_cast<int>(
+                            max(max(s.key.group, s.query.group), max(s.value.group, s.own.group)));
   w.range = token_range(s.order, s.time, s.offsets, w.sequence, w.segment, count);
   return w;
 }
@@ -258,18 +260,17 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
     begin_products();
 #pragma unroll
     for (int step = 0; step < 4 * Tile::key_blocks; ++step)
-      multiply<T>(product,
-                  along_columns(block_descriptor(shared.query(at.stage) + step / 4), step % 4),
-                  along_columns(block_descriptor(shared.key(at.stage) + step / 4), step % 4),
-                  step > 0);
+      multiply<T>(
+          product, along_columns(block_descriptor(shared.query(at.stage) + step / 4), step % 4),
+          along_columns(block_descriptor(shared.key(at.stage) + step / 4), step % 4), step > 0);
     commit_products();
     const ChunkGates& gates = shared.gates[at.stage];
     const float2 own[2]{gates.sum[row], gates.sum[row + 8]};
     wait_products<0>();
 #pragma unroll
     for (int group = 0; group < 8; ++group) {
-      // Of the warp's 16 rows the columns before group 2 warp are all earlier, those of two groups in
-      // part, the others none; in reverse the other way round.
+      // Of the warp's 16 rows the columns before group 2 warp are all earlier, those of two groups
+      // in part, the others none; in reverse the other way round.
       float* const d = product.d + 4 * group;
       const int behind = reverse ? 2 * warp + 1 - group : group - 2 * warp;
       if (behind > 1) {
@@ -345,7 +346,8 @@ class StateStrip {
                             ValueHead{head_}, Value{row}, Key{column});
       }
 #pragma unroll
-      for (int i = 0; i < each; ++i) at(row_of(i), column_of(i)) = from_bits(tensor.type(), bits[i]);
+      for (int i = 0; i < each; ++i)
+        at(row_of(i), column_of(i)) = from_bits(tensor.type(), bits[i]);
       named_barrier<warpgroup_threads>(barrier);
 #pragma unroll
       for (int r = 0; r + 16 < 32 * key_blocks; ++r)
@@ -417,16 +419,6 @@ __device__ void store_fragments(const Accumulator (&state)[key_blocks], int thre
     to[i * warpgroup_threads + thread] = {d[0], d[1], d[2], d[3]};
   }
 }
-// The same rounded.
-template <class T, int key_blocks>
-__device__ void store_rounded_fragments(const Accumulator (&state)[key_blocks], int thread,
-                                        uint4* to) {
-#pragma unroll
-  for (int i = 0; i < 4 * key_blocks; ++i) {
-    const OperandA x = rounded_operand<T>(state[i / 4], i % 4);
-    to[i * warpgroup_threads + thread] = {x.a[0], x.a[1], x.a[2], x.a[3]};
-  }
-}
 // <R, kept>, summed over the warp.
 template <class T, int key_blocks>
 __device__ float fragment_product(const Accumulator (&state)[key_blocks], int thread,
@@ -443,8 +435,7 @@ __device__ float fragment_product(const Accumulator (&state)[key_blocks], int th
       sum = fmaf(d[2 * j], own.x, fmaf(d[2 * j + 1], own.y, sum));
     }
   }
-  for (int distance = 16; distance > 0; distance /= 2)
-    sum += __shfl_xor_sync(~0u, sum, distance);
+  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(~0u, sum, distance);
   return sum;
 }
 
@@ -459,8 +450,7 @@ class OutputColumns {
       : y_(y), thread_(thread), columns_(static_cast<int>(y.columns) - first_column) {
     origin_ = y.offset(w.range.batch, 0, w.head_of(y)) + first_column * y.column;
   }
-  __device__ void store(const Block& block, const Rows& rows, int first_token,
-                        bool vectors) const {
+  __device__ void store(const Block& block, const Rows& rows, int first_token, bool vectors) const {
     const int first_row = thread_ / 8, column = thread_ % 8 * 8, left = columns_ - column;
     if (left <= 0) return;
     auto* to = data<std::uint16_t>() + (first_token + first_row) * y_.time + column * y_.column;
@@ -547,7 +537,8 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
   auto* const strip = reinterpret_cast<float*>(shared.output(0)[number].bytes);
   const auto segment_states = [&](int segment) {
     return s.segments.states +
-           (((Index{w.sequence} * s.segments.count + segment) * s.heads + w.head) * blocks + block) *
+           (((Index{w.sequence} * s.segments.count + segment) * s.heads + w.head) * blocks +
+            block) *
                fragments;
   };
 
@@ -564,22 +555,19 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
   for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
     const ChunkGates& gates = shared.gates[at.stage];
     shared.full[at.stage].wait(at.full());
-    [[maybe_unused]] const auto gate_slot = [&] {  // where the gate part of this chunk's span lies
+    [[maybe_unused]] Index gate_slot = 0;  // where the gate part of this chunk lies
+    if constexpr (Tile::with_own) {
       const Index sequence_begin = s.offsets ? Index{w.range.begin} : w.sequence * s.time;
-      const Index span = s.gate_part.slot(w.sequence, sequence_begin,
-                                          w.range.place(c) >> s.gate_part.span_bits);
-      return (span * s.heads + w.head) * blocks + block;
-    };
-    [[maybe_unused]] const bool ends_span =
-        Tile::with_own && exists &&
-        (((w.range.place(c) + 1) & ((1 << s.gate_part.span_bits) - 1)) == 0 ||
-         w.range.place(c) + 1 == number_of_chunks(w.range.length));
+      gate_slot =
+          (GatePart::slot(w.sequence, sequence_begin, w.range.place(c)) * s.heads + w.head) *
+              blocks +
+          block;
+    }
     if constexpr (Tile::purpose == Purpose::multiply_states)
-      if (ends_span) {
-        const Index at_slot = gate_slot();
+      if (exists) {
         const float product =
-            fragment_product<T>(state, thread, s.gate_part.states + at_slot * (fragments / 2));
-        if (lane == 0) s.gate_part.products[at_slot * 4 + warp] = product * gates.entry;
+            fragment_product<T>(state, thread, s.gate_part.states + gate_slot * (fragments / 2));
+        if (lane == 0) s.gate_part.products[gate_slot * 4 + warp] = product * gates.decay;
       }
 
     // Y^T = R C^T, half of it in flight at most: more operands would not leave registers for the
@@ -591,6 +579,14 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
 #pragma unroll
       for (int i = 0; i < batch; ++i)
         rounded[i] = rounded_operand<T>(state[(first + i) / 4], (first + i) % 4);
+      if constexpr (Tile::purpose == Purpose::keep_states)
+        if (exists) {
+          uint4* const kept = s.gate_part.states + gate_slot * (fragments / 2) + thread;
+#pragma unroll
+          for (int i = 0; i < batch; ++i)
+            kept[(first + i) * warpgroup_threads] = {rounded[i].a[0], rounded[i].a[1],
+                                                     rounded[i].a[2], rounded[i].a[3]};
+        }
     };
     const auto multiply_query = [&](int first) {
 #pragma unroll
@@ -655,6 +651,9 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
           y.d[4 * group + 2 * h + 1] *= factor.y;
         }
       }
+      if constexpr (Tile::purpose == Purpose::multiply_states)
+        write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
+                      shared.dot(slot.stage, number) + (4 + warp) * chunk_length);
       shared.scores_full[slot.stage].wait(slot.full());
       begin_products();
 #pragma unroll
@@ -689,21 +688,22 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       else
         columns.store_unrounded(y, w.range.rows(c), w.range.first_token(c), place);
       if constexpr (Tile::with_own) {
-        const int token = w.range.first_token(c) + thread;
-        if (exists && thread < chunk_length && w.range.rows(c).have(thread)) {
-          const float* const dot = shared.dot(slot.stage, number) + thread;
-          s.gate_part.dots[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads +
-                           w.head] = (dot[0] + dot[64]) + (dot[128] + dot[192]);
+        const int row = thread % chunk_length;
+        const bool of_state = thread >= chunk_length;
+        float* const to = of_state ? s.gate_part.state_dots : s.gate_part.dots;
+        if (exists && w.range.rows(c).have(row) &&
+            (!of_state || Tile::purpose == Purpose::multiply_states)) {
+          const float* const dot =
+              shared.dot(slot.stage, number) + 4 * of_state * chunk_length + row;
+          const int token = w.range.first_token(c) + row;
+          to[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads + w.head] =
+              (dot[0] + dot[64]) + (dot[128] + dot[192]);
         }
       }
     } else {
       wait_products<0>();
       if (lane == 0) shared.empty[at.stage].arrive();
     }
-    if constexpr (Tile::purpose == Purpose::keep_states)
-      if (ends_span)
-        store_rounded_fragments<T>(state, thread,
-                                   s.gate_part.states + gate_slot() * (fragments / 2));
     at.advance(s.stages);
     slot.advance(output_slots);
   }
@@ -815,9 +815,8 @@ int launch_tile(Arguments s, const Maps& maps, int stages, cudaStream_t stream) 
 
 template <Purpose purpose>
 int sweep_stages(Index key_columns, const SweepForm& form) {
-  return with_tile<purpose>(key_columns, form.value_blocks, [&]<class Tile>() {
-    return stages_of<Tile>(form.stages);
-  });
+  return with_tile<purpose>(key_columns, form.value_blocks,
+                            [&]<class Tile>() { return stages_of<Tile>(form.stages); });
 }
 
 template <Purpose purpose>

@@ -16,7 +16,8 @@
 // state gathers backward in time; the scores have it in both, so that dq and dk round the same dA
 // and the gradient of the gates, a difference of the two, does not see it.
 //
-// In a chunk, G the cumulative log decay, R the state before it, X(.) a rounding to the operands' type:
+// In a chunk, G the cumulative log decay, R the state before it, X(.) a rounding to the operands'
+// type:
 //   A_ij = X(score_scale (c_i . b_j) exp(G_i - G_j)), j <= i
 //   y_i  = read_scale exp(G_i) (X(R) c_i) + sum_j A_ij a_j
 //   R   := exp(G_last) R + X(update_scale exp(G_last - G_j) a_j) b_j^T
@@ -41,7 +42,6 @@ struct Operand {
   }
 };
 
-
 // Segments of time that run in parallel: the state before each, in fragments of a warpgroup, and
 // what a segment multiplies a state by.
 struct Segments {
@@ -50,29 +50,29 @@ struct Segments {
   float* decays = nullptr;   // [sequence][segment][head]
 };
 
-// What two sweeps leave for the gradient of the gates (gate_gradient in fused_backward.cu), every
-// 2^span_bits chunks: one the state after the last of them, rounded as an operand, the other its
-// product with the gradient of that state.
+// What two sweeps leave of every chunk for the gradient of the gates (fused_backward.cu): the
+// forward one X(R) before the chunk and own . y, the adjoint one the product of that with its own R
+// before it takes the chunk, own . y, and own . y of what came from R.
 struct GatePart {
-  int span_bits = 0;
-  uint4* states = nullptr;    // [slot][head][block of a][fragment]
-  float* products = nullptr;  // [slot][head][block of a][warp]
-  float* dots = nullptr;      // [block of a][batch][time][head]: own . y
+  uint4* states = nullptr;      // [slot][head][block of a][fragment]
+  float* products = nullptr;    // [slot][head][block of a][warp]
+  float* dots = nullptr;        // [block of a][batch][time][head]: own . y
+  float* state_dots = nullptr;  // the same of exp(G_i) X(R) c_i
 
-  // Span i of a sequence. The number of spans of packed sequences is known on the device only; this
-  // never counts two as one, and never beyond tokens / (64 span) + sequences.
-  __host__ __device__ Index slot(Index sequence, Index first_token, Index i) const {
-    return (first_token / chunk_length >> span_bits) + sequence + i;
+  // Chunk `place` of a sequence. The number of chunks of packed sequences is known on the device
+  // only; this never counts two as one, and never beyond tokens / 64 + sequences.
+  __host__ __device__ static Index slot(Index sequence, Index first_token, Index place) {
+    return first_token / chunk_length + sequence + place;
   }
 };
 
 struct Sweep {
   Order order;
-  ElementType type;                // of the operands
-  Operand query, key, value;       // c, b, a
-  Operand own;                     // what y is the gradient of; only for its gate part
-  Operand output;                  // y
-  ElementType output_type;         // that of the operands, or fp32
+  ElementType type;           // of the operands
+  Operand query, key, value;  // c, b, a
+  Operand own;                // what y is the gradient of; only for its gate part
+  Operand output;             // y
+  ElementType output_type;    // that of the operands, or fp32
   GateTensors gates;
   DeviceView<const Any, Offset> offsets;
   DeviceView<const Any, Sequence, ValueHead, Value, Key> initial_state;
@@ -92,8 +92,8 @@ enum class Purpose {
 };
 
 struct SweepForm {
-  int stages;             // chunks on the way at a time, at most
-  int value_blocks;       // of 64 columns of a that a CTA has: 1 or 2
+  int stages;        // chunks on the way at a time, at most
+  int value_blocks;  // of 64 columns of a that a CTA has: 1 or 2
 };
 
 // Queues one kernel. Columns of b up to most_key_columns, of a any number; types and shapes are

@@ -1,9 +1,10 @@
-// Which tokens the chunks of a CTA hold: a run of chunks of one sequence, in the order of processing.
+// Which tokens the chunks of a CTA hold: a run of chunks of one sequence, in the order of
+// processing.
 //
 // A chunk lies in shared memory in the order of tokens, as the copy engine brings it: row r is
-// processed at position r, or 63 - r in reverse. The grid of chunks begins at the first token of the
-// sequence, or at its last one; the short chunk is at the other end, and its rows that the sequence
-// does not have are zeros: rows [n, 64), or [0, 64 - n).
+// processed at position r, or 63 - r in reverse. The grid of chunks begins at the first token of
+// the sequence, or at its last one; the short chunk is at the other end, and its rows that the
+// sequence does not have are zeros: rows [n, 64), or [0, 64 - n).
 #pragma once
 
 #include "gpu/core/element.cuh"
@@ -59,8 +60,8 @@ struct TokenRange {
 
 // Segment `segment` of `segments` of a sequence: equal numbers of chunks, as far as that goes.
 __device__ inline TokenRange token_range(const Order& order, Index time,
-                                         const DeviceView<const Any, Offset>& offsets,
-                                         int sequence, int segment, int segments) {
+                                         const DeviceView<const Any, Offset>& offsets, int sequence,
+                                         int segment, int segments) {
   TokenRange range{order, sequence, 0, static_cast<int>(time), 0, 0};
   if (offsets) {
     range.batch = 0;

@@ -167,6 +167,9 @@ class Operator {
   // grids.
   virtual bool on_grid_by_nature(const Case& /*c*/) const { return false; }
 
+  // A batch element, head or sequence by itself has the bits that it has among others.
+  virtual bool same_alone(const PathVariant& /*variant*/) const { return true; }
+
   // How a state leaves one call and enters the next; the axis heads live on. Empty: no carried
   // state.
   struct CarriedState {

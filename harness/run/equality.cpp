@@ -118,7 +118,7 @@ class Equalities {
       run_variant(op_, case_, v, inputs_, poisoned.tensors());
       record(std::move(name), "nothing is read before it is written", whole, poisoned.tensors());
     }
-    alone(v, whole);
+    if (op_.same_alone(v)) alone(v, whole);
     resume(v, whole);
     layout(v, whole);
   }

@@ -16,6 +16,8 @@ std::vector<Key> make_path_keys() {
       chunk_key(),
       segments_key(),
       gate_sum_key(),
+      num_steps_key(),
+      value_tile_key(),
       {"dh_dtype", "accumulator", Key::Word{{"accumulator", "operand"}},
        "storage of the state gradients between the passes: as computed, or as an operand"},
       {"dg_form", "chunk", Key::Word{{"chunk", "global"}},
@@ -45,6 +47,11 @@ std::vector<Path> make_paths() {
        {},
        {"exact", "single"},
        "last token first, states recomputed from checkpoints",
+       true},
+      {"gpu.fused",
+       {"num_steps", "value_tile"},
+       tensor_core_recipes(),
+       "three sweeps, each with its state on chip: dq, dk, dv",
        true},
   };
 }
@@ -76,6 +83,10 @@ class SimpleGlaBackward final
          "state gradients enter every product rounded; only <S, dS> in dg sees the storage",
          {"dq", "dk", "dv", "dh0"}},
         {"one segment", "chunked", "segmented[segments=1]", "one segment is the whole sequence"},
+        {"num_steps", "gpu.fused[num_steps=1]", "gpu.fused[num_steps=4]",
+         "steps change no operation and no order"},
+        {"value_tile", "gpu.fused[value_tile=64]", "gpu.fused[value_tile=128]",
+         "columns are independent"},
     };
   }
 
@@ -94,6 +105,8 @@ class SimpleGlaBackward final
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
     result.emplace_back("gpu.recurrent");
     if (type != "fp64") result.emplace_back("gpu.recurrent:single");
+    if (type == "bf16" || type == "fp16")
+      result.push_back(fmt::format("gpu.fused:tensorcore-{}", type));
     return result;
   }
 
@@ -248,6 +261,8 @@ class SimpleGlaBackward final
          is("dh_dtype", "operand") ? gla::StateStorage::operand : gla::StateStorage::accumulator,
          is("dg_form", "global") ? gla::GateGradient::global : gla::GateGradient::chunk},
         variant.integer("segments", path_keys()),
+        variant.integer("num_steps", path_keys()),
+        variant.integer("value_tile", path_keys()),
         gate_sum_of(variant)};
   }
 };

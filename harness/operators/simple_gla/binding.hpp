@@ -114,10 +114,17 @@ class SimpleGlaBase : public Operator {
 
  protected:
   // Tensors of fp64 are computed in fp64 there, and only those.
-  static std::optional<std::string> unsupported_on_device(const Case& c,
-                                                          const PathVariant& variant) {
+  std::optional<std::string> unsupported_on_device(const Case& c,
+                                                   const PathVariant& variant) const {
     if (c.get("dtype") == "fp64" && !variant.exact())
       return "tensors of fp64 are computed in fp64: the recipe is exact";
+    if (!path(variant.path)->takes("value_tile")) return std::nullopt;
+    const Dimensions n = dimensions(c);
+    if (variant.recipe != "tensorcore-" + c.get("dtype"))
+      return fmt::format("tensor cores take tensors of 16 bits: {} is for those", variant.recipe);
+    if (std::max(n.key, n.value) > 256) return "K and V are at most 256";
+    const Index tile = variant.integer("value_tile", path_keys());
+    if (tile != 0 && tile != 64 && tile != 128) return "value_tile is 64 or 128, or 0 for either";
     return std::nullopt;
   }
 

@@ -232,6 +232,15 @@ Key gate_sum_key() {
           "cumulative gates: clamped and in two floats (default of our recipes), a running sum, "
           "or one for exp2"};
 }
+Key num_steps_key() {
+  return {"num_steps", "4", Key::Integer{1, 1024},
+          "chunks of one outer step; on a device, on the way"};
+}
+Key value_tile_key() {
+  return {"value_tile", "0", Key::Integer{0, 65536},
+          "value columns of a tile, 0 for all; on a device 64 or 128, 0 for either"};
+}
+std::vector<std::string> tensor_core_recipes() { return {"tensorcore-bf16", "tensorcore-fp16"}; }
 std::vector<std::string> matrix_recipes() {
   return {"exact", "single", "tf32", "tensorcore-bf16", "tensorcore-fp16", "tensorcore-bf16-state"};
 }

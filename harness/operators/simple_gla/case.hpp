@@ -47,8 +47,11 @@ void perturb(const Perturbation& how, gla::BackwardProblem<double>& p);
 // Keys and recipes of paths of both directions.
 Key chunk_key();
 Key segments_key();
+Key num_steps_key();
+Key value_tile_key();
 Key gate_sum_key();
 std::vector<std::string> matrix_recipes();
+std::vector<std::string> tensor_core_recipes();
 std::vector<std::string> with_profiles(std::vector<std::string> profiles);
 
 }  // namespace groundstate::harness::simple_gla_binding

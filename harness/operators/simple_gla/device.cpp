@@ -116,6 +116,12 @@ std::unique_ptr<DeviceRun> prepare_step(const Variant& v, const Options& options
       });
 }
 
+std::string steps_note(Index wanted, Index taken) {
+  if (taken == wanted) return "";
+  return "num_steps " + std::to_string(wanted) + " -> " + std::to_string(taken) +
+         " (shared memory)";
+}
+
 }  // namespace
 
 std::unique_ptr<DeviceRun> prepare(const Variant& v, const Options& options, const Tensors& inputs,
@@ -129,7 +135,17 @@ std::unique_ptr<DeviceRun> prepare(const Variant& v, const Options& options, con
     return make_device_run(
         x_memory, y_memory, kernels::recurrent_workspace(x, y),
         [=](const Launch& launch) { kernels::recurrent(x, options, y, launch); });
-  throw std::logic_error("simple_gla has no path gpu." + v.path);
+  const bool automatic = v.path == "auto", in_segments = automatic || v.path == "segmented";
+  kernels::FusedForm form{v.num_steps, v.value_tile, in_segments ? v.segments : 1};
+  if (automatic) form.segments = kernels::segments_that_fill(x);
+  std::string note = steps_note(v.num_steps, kernels::fused_num_steps(x, y, form));
+  if (automatic)
+    note += (note.empty() ? "" : ", ") +
+            (form.segments > 1 ? "gpu.segmented[segments=" + std::to_string(form.segments) + "]"
+                               : std::string("gpu.fused"));
+  return make_device_run(
+      x_memory, y_memory, kernels::fused_workspace(x, y, form),
+      [=](const Launch& launch) { kernels::fused(x, options, y, form, launch); }, note);
 }
 
 std::unique_ptr<DeviceRun> prepare(const BackwardVariant& v, const Options& options,
@@ -142,7 +158,11 @@ std::unique_ptr<DeviceRun> prepare(const BackwardVariant& v, const Options& opti
     return make_device_run(
         x_memory, y_memory, kernels::recurrent_backward_workspace(x, y),
         [=](const Launch& launch) { kernels::recurrent_backward(x, options, y, launch); });
-  throw std::logic_error("simple_gla.backward has no path gpu." + v.path);
+  const kernels::FusedBackwardForm form{v.num_steps, v.value_tile};
+  return make_device_run(
+      x_memory, y_memory, kernels::fused_backward_workspace(x, y, form),
+      [=](const Launch& launch) { kernels::fused_backward(x, options, y, form, launch); },
+      steps_note(v.num_steps, kernels::fused_backward_num_steps(x, y, form)));
 }
 
 }  // namespace groundstate::harness::simple_gla_binding

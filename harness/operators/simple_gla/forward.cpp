@@ -15,10 +15,10 @@ constexpr Index longest_quadratic = 16384;
 std::vector<Key> make_path_keys() {
   return {
       chunk_key(),
-      {"num_steps", "4", Key::Integer{1, 1024}, "chunks of one outer step"},
+      num_steps_key(),
       segments_key(),
       {"key_tile", "0", Key::Integer{0, 65536}, "key columns of a tile, 0 for all"},
-      {"value_tile", "0", Key::Integer{0, 65536}, "value columns of a tile, 0 for all"},
+      value_tile_key(),
       {"tokens", "1", Key::Integer{1, 65536}, "tokens of one call"},
       gate_sum_key(),
   };
@@ -49,6 +49,21 @@ std::vector<Path> make_paths() {
       {"parallel", {}, scalar_recipes, "quadratic form"},
       {"gpu.recurrent", {}, scalar_recipes, "token by token, state in registers", true},
       {"gpu.step", {"tokens"}, recurrent_recipes, "a few tokens on a state in place", true},
+      {"gpu.fused",
+       {"num_steps", "value_tile"},
+       tensor_core_recipes(),
+       "one pass over chunks of 64 on tensor cores, state in registers",
+       true},
+      {"gpu.segmented",
+       {"segments", "num_steps", "value_tile"},
+       tensor_core_recipes(),
+       "the same on segments of time in parallel",
+       true},
+      {"gpu.auto",
+       {"num_steps", "value_tile"},
+       tensor_core_recipes(),
+       "gpu.fused, or gpu.segmented where that fills the device",
+       true},
   };
 }
 
@@ -79,6 +94,14 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
         {"several tokens", "recurrent", "step[tokens=5]", "m tokens at once or one by one"},
         {"step", "gpu.recurrent", "gpu.step", "a step is one turn of the recurrence"},
         {"several tokens", "gpu.step", "gpu.step[tokens=5]", "m tokens at once or one by one"},
+        {"num_steps", "gpu.fused[num_steps=1]", "gpu.fused[num_steps=2]",
+         "steps change no operation and no order"},
+        {"num_steps", "gpu.fused[num_steps=1]", "gpu.fused[num_steps=8]",
+         "steps change no operation and no order"},
+        {"value_tile", "gpu.fused[value_tile=64]", "gpu.fused[value_tile=128]",
+         "value columns are independent"},
+        {"one segment", "gpu.fused", "gpu.segmented[segments=1]",
+         "one segment is the whole sequence"},
     };
   }
 
@@ -95,6 +118,9 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
     if (type == "fp32") result.push_back("chunked:tf32");
     if (type == "bf16" || type == "fp16")
       for (const char* const path : {"chunked", "fused"})
+        result.push_back(fmt::format("{}:tensorcore-{}", path, type));
+    if (type == "bf16" || type == "fp16")
+      for (const char* const path : {"gpu.fused", "gpu.segmented", "gpu.auto"})
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
     result.insert(result.end(), {"gpu.recurrent", "gpu.step[tokens=4]"});
     if (type != "fp64") {
@@ -174,15 +200,19 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
   PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                       const Pair& pair) const override {
     const gla::HostInputs x = bind_inputs(inputs);
-    return pair_outputs(
-        runner(variant.recipe).forward.emulate(resolve(variant), x, options(c), place(c, x, pair)),
-        pair);
+    Variant v = resolve(variant);
+    if (v.path == "auto") v.path = "fused";
+    return pair_outputs(runner(variant.recipe).forward.emulate(v, x, options(c), place(c, x, pair)),
+                        pair);
   }
 
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
     return tensor == "ht" && pair.length == 0 &&
            (c.get("state") == "none" || c.get("state") == "zero");
   }
+
+  // What fills the device depends on the batch.
+  bool same_alone(const PathVariant& variant) const override { return variant.form() != "auto"; }
 
   std::vector<CarriedState> carried_states() const override { return {{"h0", "ht"}}; }
 

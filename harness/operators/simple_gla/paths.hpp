@@ -28,7 +28,7 @@ struct Variant {
 struct BackwardVariant {
   std::string path;
   BackwardForm form;
-  Index segments;
+  Index segments, num_steps, value_tile;
   GateSum gate_sum;
 };
 
