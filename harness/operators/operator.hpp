@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -17,6 +18,7 @@
 #include "harness/generate/tensor_spec.hpp"
 #include "harness/judge/limits.hpp"
 #include "harness/judge/units.hpp"
+#include "harness/operators/device_run.hpp"
 #include "harness/operators/perturbation.hpp"
 #include "reference/core/matrix.hpp"
 
@@ -113,6 +115,12 @@ class Operator {
   // reverse). Returns what is worth reporting of the run ("num_steps 4 -> 2"), often nothing.
   virtual std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                           Tensors& outputs) const = 0;
+  // A variant of a path that needs a device, with these inputs in device memory. Throws
+  // std::logic_error for any other.
+  virtual std::unique_ptr<DeviceRun> prepare(const Case& /*c*/, const PathVariant& variant,
+                                             const Tensors& /*inputs*/) const {
+    throw std::logic_error(variant.path + " runs on no device");
+  }
 
   virtual std::vector<Pair> pairs(const Case& c, const Tensors& inputs) const = 0;
   // The double recurrence on one pair, disturbed or not.
