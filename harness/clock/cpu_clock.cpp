@@ -95,7 +95,9 @@ class CpuClock final : public Clock {
         });
       };
     };
-    return {in_parts(1), in_parts(static_cast<std::size_t>(threads()))};
+    std::vector<Launch> ways{in_parts(1)};
+    if (threads() > 1) ways.push_back(in_parts(static_cast<std::size_t>(threads())));
+    return ways;
   }
 
   // All arithmetic but that of fp64 is fp32 here: formats of 16 bits are emulated.
