@@ -24,15 +24,19 @@ portable: packages
 	$(call configure_and_build,portable)
 	cmake/check_portable.sh build/portable/groundstate
 
+# The README's table comes of the record: tests/acceptance/readme.py --update-timings.
 bench: packages
-	$(call configure_and_build,cpu) --target groundstate_benchmark
-	build/cpu/groundstate_benchmark
+	$(call configure_and_build,cpu) --target groundstate
+	mkdir -p reports/bench
+	build/cpu/groundstate bench @data/bench.cases --path recurrent --path chunked --path chunked:single \
+	  -o reports/bench/timings.jsonl
+	build/cpu/groundstate report reports/bench/timings.jsonl -o reports/bench
 
 format:
 	git ls-files -co --exclude-standard '*.hpp' '*.cpp' '*.cu' '*.cuh' | xargs clang-format -i
 
 clean:
-	rm -rf build reports/demo
+	rm -rf build reports/demo reports/bench
 
 packages:
 	@cmake/install_packages.sh

@@ -6,7 +6,7 @@ set -euo pipefail
 packages=(
   cmake g++ make ninja-build
   libeigen3-dev libhdf5-dev libcli11-dev libfmt-dev libmd-dev nlohmann-json3-dev
-  libgtest-dev libbenchmark-dev
+  libgtest-dev
   libkainjow-mustache-dev gnuplot-nox
   python3-h5py python3-numpy
 )

@@ -45,17 +45,18 @@ const std::vector<Layer> layers = {
     {"harness/case/.*", "harness/case/.*|reference/core/.*"},
     {"harness/process/.*", "harness/(case|process)/.*|reference/core/.*"},
     {"harness/fixture/.*", "harness/(case|process|fixture)/.*|reference/core/.*"},
-    {"harness/(generate|judge|clock)/.*", "harness/(case|SAME)/.*|reference/core/.*"},
+    {"harness/(generate|judge)/.*", "harness/(case|SAME)/.*|reference/core/.*"},
     {"harness/operators/OP/.*", "(harness/(case|generate|judge|operators)|reference|gpu)/.*"},
     {"harness/operators/.*",
      "(harness/(case|generate|judge|operators)|reference/core|gpu/core)/.*"},
     {"harness/(run|calibrate|golden|mutants)/.*",
      "harness/(case|generate|judge|process|fixture|run|SAME)/.*|reference/core/.*|" + registry},
+    {"harness/clock/.*", "harness/(case|generate|judge|run|clock)/.*|reference/core/.*|" +
+                             registry + "|gpu/core/.*"},
     {"harness/doctor/.*",
      "harness/(case|generate|run|golden|doctor)/.*|" + registry + "|" + support_table},
-    {"harness/report/.*", "harness/(case|judge|run|report)/.*|reference/core/.*"},
+    {"harness/report/.*", "harness/(case|judge|run|clock|report)/.*|reference/core/.*"},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},
-    {"benchmarks/.*", "(reference|gpu)/.*"},
     {"tests/.*", "(tests|harness|reference|gpu)/.*"},
 };
 
@@ -65,13 +66,12 @@ struct Library {
 };
 const std::vector<Library> libraries = {
     {"OpenMP", "#include <omp\\.h>|#pragma omp\\b.*", "reference/core/parallel\\.hpp"},
-    {"Eigen", "#include [<\"](unsupported/)?Eigen/.*", "(reference|harness|tests|benchmarks)/.*"},
+    {"Eigen", "#include [<\"](unsupported/)?Eigen/.*", "(reference|harness|tests)/.*"},
     {"CUDA", "#include [<\"](cuda|cub/|thrust/|nv/|cooperative_groups).*", "gpu/.*|tests/gpu/.*"},
     {"HDF5", "#include [<\"](hdf5|H5)[^>\"]*[>\"].*", "(harness/fixture/|tests/harness/fixture).*"},
     {"CLI11", "#include [<\"]CLI/.*", "harness/cli/.*"},
     {"mustache", "#include <kainjow/.*", "harness/report/.*"},
     {"GoogleTest", "#include [<\"](gtest|gmock)/.*", "tests/.*"},
-    {"Google Benchmark", "#include [<\"]benchmark/.*", "benchmarks/.*"},
 };
 
 // ---- its check
@@ -129,7 +129,7 @@ std::string content(const std::filesystem::path& path) {
 
 std::vector<std::string> sources() {
   std::vector<std::string> result;
-  for (const char* const root : {"reference", "gpu", "harness", "benchmarks", "tests"})
+  for (const char* const root : {"reference", "gpu", "harness", "tests"})
     for (const auto& entry : std::filesystem::recursive_directory_iterator(root))
       if (std::regex_match(entry.path().filename().string(), std::regex(".*\\.(hpp|cpp|cu|cuh|h)")))
         result.push_back(entry.path().generic_string());

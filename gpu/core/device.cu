@@ -14,4 +14,14 @@ std::optional<std::string> device_name() {
   return properties.name;
 }
 
+DeviceFacts device_facts() {
+  const auto attribute = [](cudaDeviceAttr which) {
+    int value = 0;
+    check(cudaDeviceGetAttribute(&value, which, 0));
+    return value;
+  };
+  return {attribute(cudaDevAttrMultiProcessorCount), 1e3 * attribute(cudaDevAttrClockRate),
+          static_cast<double>(attribute(cudaDevAttrL2CacheSize))};
+}
+
 }  // namespace groundstate::gpu

@@ -1,4 +1,4 @@
-// Whether there is a device to run on.
+// Whether there is a device to run on, and which one it is. All of it is about device 0.
 #pragma once
 
 #include <optional>
@@ -6,8 +6,15 @@
 
 namespace groundstate::gpu {
 
-// The name of device 0; none where there is no device, no driver, or an older driver than the
-// toolkit's.
+// None where there is no device, no driver, or an older driver than the toolkit's.
 std::optional<std::string> device_name();
+
+// Throws std::runtime_error where there is no device.
+struct DeviceFacts {
+  int multiprocessors = 0;
+  double highest_clock = 0;  // Hz, of the multiprocessors
+  double l2_bytes = 0;
+};
+DeviceFacts device_facts();
 
 }  // namespace groundstate::gpu

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "harness/report/documents.hpp"
+#include "harness/report/speed.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -103,6 +104,17 @@ std::string csv(const Records& records) {
           own.equality.violation.value_or(""), own.equality.reason);
   for (const ReportedProblem& own : records.problems)
     other("raised limit", own, "", true, own.text, "");
+  for (const ReportedTiming& own : records.timings) {
+    const BenchRow& row = own.row;
+    Line line = begin("timing", own);
+    line.text(path_and_library(row)).nothing(2).text(row.device).text(name_of(row.status));
+    if (row.timing)
+      line.number(row.timing->seconds.median);
+    else
+      line.nothing(1);
+    text +=
+        line.nothing(tensor_fields - 1).text(share(row)).text(row.note).text(row.reproducer).end();
+  }
   return text;
 }
 

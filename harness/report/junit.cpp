@@ -14,6 +14,11 @@ using kainjow::mustache::object;
 
 struct Counts {
   Index tests = 0, failures = 0, skipped = 0;
+  void operator+=(const Counts& more) {
+    tests += more.tests;
+    failures += more.failures;
+    skipped += more.skipped;
+  }
   void into(object& target) const {
     target["tests"] = fmt::format("{}", tests);
     target["failures"] = fmt::format("{}", failures);
@@ -52,6 +57,32 @@ object test_of(const ReportedResult& own, Counts& counts) {
   return entry;
 }
 
+// All timings are one suite.
+object timings_of(const std::vector<ComparedTiming>& timings, Counts& counts) {
+  list cases;
+  for (const ComparedTiming& own : timings) {
+    const BenchRow& row = own.timing->row;
+    object entry = test(row.operator_name + ".bench",
+                        fmt::format("{} {} {}", row.case_text, path_and_library(row), row.device),
+                        row.timing ? row.timing->seconds.median : 0);
+    ++counts.tests;
+    if (is_failure(row.status)) {
+      ++counts.failures;
+      entry["failure"] = data(failure(name_of(row.status), row.note, row.reproducer));
+    } else if (!row.timing) {
+      ++counts.skipped;
+      entry["skip"] =
+          data(object{{"message", fmt::format("{}: {}", name_of(row.status), row.note)}});
+    } else {
+      entry["output"] = data(object{{"text", fmt::format("{} {}", spread(row), share(row))}});
+    }
+    cases.push_back(entry);
+  }
+  object suite = {{"name", "timings"}, {"cases", data(cases)}};
+  counts.into(suite);
+  return suite;
+}
+
 }  // namespace
 
 std::string junit(const Overview& overview) {
@@ -79,12 +110,15 @@ std::string junit(const Overview& overview) {
       entry["failure"] = data(failure("raised limit", problem->text, problem->source));
       cases.push_back(entry);
     }
-    all.tests += counts.tests;
-    all.failures += counts.failures;
-    all.skipped += counts.skipped;
+    all += counts;
     object suite = {{"name", own.text}, {"cases", data(cases)}};
     counts.into(suite);
     suites.push_back(suite);
+  }
+  if (!overview.timings.empty()) {
+    Counts counts;
+    suites.push_back(timings_of(overview.timings, counts));
+    all += counts;
   }
   object root = {{"suites", data(suites)}};
   all.into(root);

@@ -43,7 +43,7 @@ const ReportedResult* ReportedCase::nearest() const {
   return nearest;
 }
 
-Overview::Overview(const Records& records) {
+Overview::Overview(const Records& records) : timings(compared(records.timings)) {
   std::map<std::string, std::size_t> places;
   const auto case_of = [&](const RecordOrigin& own) -> ReportedCase& {
     const auto [place, is_new] = places.try_emplace(own.case_text, cases.size());
@@ -75,6 +75,12 @@ Overview::Overview(const Records& records) {
              : judged == 0 ? "nothing was judged"
                            : fmt::format("no failure among {}",
                                          plural(judged, "judged result", "judged results"));
+  if (records.results.empty() && !timings.empty())
+    headline = plural(static_cast<Index>(timings.size()), "timing", "timings");
+  if (const auto failed = std::ranges::count_if(
+          timings, [](const auto& own) { return is_failure(own.timing->row.status); });
+      failed > 0)
+    headline += fmt::format(", {} failed", plural(failed, "timing", "timings"));
   if (broken > 0)
     headline += fmt::format(", {} broken", plural(broken, "bitwise contract", "bitwise contracts"));
   if (!records.problems.empty())

@@ -1,11 +1,12 @@
 // What all formats of a report say: how many results have which status, which belong to one case,
-// which limits are raised. Everything is in the order of the input.
+// which limits are raised, how fast what is. Everything is in the order of the input.
 #pragma once
 
 #include <string>
 #include <vector>
 
 #include "harness/report/records.hpp"
+#include "harness/report/speed.hpp"
 
 namespace groundstate::harness {
 
@@ -41,6 +42,7 @@ struct Overview {
   Index contracts = 0, broken = 0;
   std::vector<ReportedCase> cases;
   std::vector<RaisedClause> raised;
+  std::vector<ComparedTiming> timings;
 };
 
 std::string plural(Index count, std::string_view one, std::string_view many);

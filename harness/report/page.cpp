@@ -263,6 +263,27 @@ list powers_data(const Overview& overview) {
   return powers;
 }
 
+// ---- speed
+
+list speed_data(const Overview& overview) {
+  list rows;
+  for (const ComparedTiming& own : overview.timings) {
+    const BenchRow& row = own.timing->row;
+    rows.push_back(object{{"status", std::string(name_of(row.status))},
+                          {"case", row.case_text},
+                          {"path", path_and_library(row)},
+                          {"device", row.device},
+                          {"spread", spread(row)},
+                          {"gigaflops", gigaflops(row)},
+                          {"gigabytes", gigabytes(row)},
+                          {"share", share(row)},
+                          {"ratio", own.ratio ? fmt::format("{:.2f}", *own.ratio) : ""},
+                          {"libraries", fmt::format("{}", fmt::join(own.libraries, "; "))},
+                          {"note", row.note}});
+  }
+  return rows;
+}
+
 // ---- bitwise contracts
 
 // "chunked[chunk=128]:single" -> "chunked:single": one row for all variants of a path.
@@ -433,6 +454,8 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
                  {"broken", data(broken)},
                  {"has_sections", data(!shown.empty())},
                  {"sections", data(shown)},
+                 {"has_speed", data(!overview.timings.empty())},
+                 {"speed", data(speed_data(overview))},
                  {"has_raised", data(!raised.empty())},
                  {"raised_limits", data(raised)},
                  {"legend", data(legend)},

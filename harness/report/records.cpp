@@ -248,6 +248,12 @@ std::string environment_text(const json& record) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+void add_environment(const json& record, Records& records) {
+  const std::string environment = environment_text(record);
+  if (std::ranges::find(records.environments, environment) == records.environments.end())
+    records.environments.push_back(environment);
+}
+
 void add_result(const RecordOrigin& origin, const json& record, Records& records) {
   ReportedResult own;
   static_cast<RecordOrigin&>(own) = origin;
@@ -263,10 +269,52 @@ void add_result(const RecordOrigin& origin, const json& record, Records& records
   for (const auto& [name, tensor] : object_in(record, "tensors").items())
     add_tensor(name, tensor, own);
   own.result.verdict.status = own.result.status;
-  const std::string environment = environment_text(record);
-  if (std::ranges::find(records.environments, environment) == records.environments.end())
-    records.environments.push_back(environment);
+  add_environment(record, records);
   records.results.push_back(std::move(own));
+}
+
+// A time, or an amount of work.
+double amount_in(const json& object, const char* name) {
+  const double x = number_in(object, name);
+  if (!(x >= 0) || std::isinf(x)) refuse(name, "a finite number that is not negative");
+  return x;
+}
+
+// Another library's driver may leave out what is not known there.
+void add_timing(const RecordOrigin& origin, const json& record, Records& records) {
+  ReportedTiming own;
+  static_cast<RecordOrigin&>(own) = origin;
+  BenchRow& row = own.row;
+  row.case_text = origin.case_text;
+  row.id = origin.id;
+  row.operator_name = origin.operator_name;
+  row.path = text_in(record, "path");
+  row.library = optional_text_in(record, "library");
+  row.device = text_in(record, "device");
+  row.driver = optional_text_in(record, "driver");
+  row.status = status_in(record);
+  row.flops = amount_in(record, "flops");
+  row.bytes = amount_in(record, "bytes");
+  row.note = optional_text_in(record, "note");
+  row.reproducer = optional_text_in(record, "reproducer");
+  for (const auto& [name, value] : object_in(record, "clocks").items())
+    row.clocks[printable(name)] = number_of(value, name);
+  if (record.contains("median")) {
+    const std::vector<double> quartiles = numbers_in(record, "quartiles");
+    if (quartiles.size() != 2) refuse("quartiles", "two numbers");
+    const Quartiles seconds{quartiles[0], amount_in(record, "median"), quartiles[1]};
+    if (!(seconds.median > 0 && seconds.first <= seconds.median && seconds.median <= seconds.third))
+      refuse("median", "above 0 and between the quartiles");
+    row.timing = Timing{seconds, count_in(record, "repetitions")};
+    row.cold = truth_in(record, "cold");
+    row.overhead = amount_in(record, "overhead");
+  }
+  if (record.contains("ceiling")) {
+    const json& ceiling = object_in(record, "ceiling");
+    row.ceiling = {text_in(ceiling, "of"), amount_in(ceiling, "seconds")};
+  }
+  if (record.contains("environment")) add_environment(record, records);
+  records.timings.push_back(std::move(own));
 }
 
 void add_record(const std::string& source, const std::string& line, Records& records) {
@@ -280,7 +328,10 @@ void add_record(const std::string& source, const std::string& line, Records& rec
                                 record_schema));
   const RecordOrigin origin{source, text_in(record, "case"), text_in(record, "id"),
                             text_in(record, "operator")};
-  if (record.contains("path")) {
+  if (record.contains("kind")) {
+    if (record.at("kind") != bench_kind) refuse("kind", "one that this program knows");
+    add_timing(origin, record, records);
+  } else if (record.contains("path")) {
     add_result(origin, record, records);
   } else if (record.contains("equality")) {
     ReportedContract contract;
@@ -295,7 +346,7 @@ void add_record(const std::string& source, const std::string& line, Records& rec
     problem.text = text_in(record, "raised_limit_problem");
     records.problems.push_back(std::move(problem));
   } else {
-    throw BadRecord("is no result, bitwise contract or raised limit");
+    throw BadRecord("is no result, bitwise contract, raised limit or timing");
   }
 }
 
@@ -348,14 +399,6 @@ std::string ReportedResult::finding() const {
       parts.push_back(fmt::format("{}: {}", tensor.tensor, tensor.finding));
   if (!result.note.empty()) parts.push_back(result.note);
   return fmt::format("{}", fmt::join(parts, "; "));
-}
-
-bool Records::any_failure() const {
-  return !problems.empty() || std::ranges::any_of(results, [](const auto& own) {
-    return is_failure(own.result.status);
-  }) || std::ranges::any_of(contracts, [](const auto& own) {
-    return own.equality.violation.has_value();
-  });
 }
 
 Records read_records(const std::vector<std::string>& files) {

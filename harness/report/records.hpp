@@ -1,8 +1,9 @@
-// What `run -o` and `compare -o` have written (harness/run/result.hpp), read back.
+// What `run -o` and `compare -o` (harness/run/result.hpp) and `bench -o`
+// (harness/clock/bench_row.hpp) have written, read back.
 //
-// A line is one object: a result, a bitwise contract, or a raised limit that is a problem. Blank
-// lines are skipped. Throws UsageError for a file that cannot be read or holds no record, and for a
-// line that is no such object, naming file, line and what is wrong with it.
+// A line is one object: a result, a bitwise contract, a raised limit that is a problem, or a
+// timing. Blank lines are skipped. Throws UsageError for a file that cannot be read or holds no
+// record, and for a line that is no such object, naming file, line and what is wrong with it.
 #pragma once
 
 #include <optional>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/clock/bench_row.hpp"
 #include "harness/run/result.hpp"
 
 namespace groundstate::harness {
@@ -42,14 +44,17 @@ struct ReportedProblem : RecordOrigin {
   std::string text;
 };
 
+struct ReportedTiming : RecordOrigin {
+  BenchRow row;
+};
+
 struct Records {
   std::vector<std::string> files;
   std::vector<ReportedResult> results;
   std::vector<ReportedContract> contracts;
   std::vector<ReportedProblem> problems;
+  std::vector<ReportedTiming> timings;
   std::vector<std::string> environments;  // each once, as text
-
-  bool any_failure() const;
 };
 
 Records read_records(const std::vector<std::string>& files);

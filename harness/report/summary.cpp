@@ -65,7 +65,7 @@ std::string paths_of(const ReportedCase& own) {
 }  // namespace
 
 std::string summary(const Records& records, const Overview& overview) {
-  list tiles, failures, broken, problems, raised, cases, environments;
+  list tiles, failures, broken, problems, raised, speed, cases, environments;
   for (const StatusCount& own : overview.statuses)
     tiles.push_back(object{{"name", std::string(name_of(own.status))},
                            {"count", fmt::format("{}", own.count)}});
@@ -94,6 +94,18 @@ std::string summary(const Records& records, const Overview& overview) {
                             {"detail", own.clause->detail},
                             {"case_code", code(own.result->case_text)},
                             {"path_code", code(own.result->result.path)}});
+  for (const ComparedTiming& own : overview.timings) {
+    const BenchRow& row = own.timing->row;
+    speed.push_back(object{{"status", std::string(name_of(row.status))},
+                           {"case_code", code(row.case_text)},
+                           {"path_code", code(path_and_library(row))},
+                           {"device", row.device},
+                           {"spread", spread(row)},
+                           {"share", share(row)},
+                           {"ratio", own.ratio ? fmt::format("{:.2f}", *own.ratio) : ""},
+                           {"libraries", fmt::format("{}", fmt::join(own.libraries, "; "))},
+                           {"note", row.note}});
+  }
   for (const ReportedCase& own : overview.cases) {
     const ReportedResult* const nearest = own.nearest();
     cases.push_back(object{{"status", std::string(name_of(own.status()))},
@@ -114,6 +126,8 @@ std::string summary(const Records& records, const Overview& overview) {
                                 {"problems", data(problems)},
                                 {"has_raised", data(!raised.empty())},
                                 {"raised_limits", data(raised)},
+                                {"has_speed", data(!speed.empty())},
+                                {"speed", data(speed)},
                                 {"cases", data(cases)},
                                 {"environments", data(environments)}});
 }

@@ -2,12 +2,15 @@
 
 README.md: every `groundstate` line of a sh block and every python block is run, in order, in one empty folder;
 each must exit with 0. `make` and `cmake` lines are left to whoever runs this. The steps of the workflow are run
-with a kernel of our own; the support matrix is the program's.
+with a kernel of our own; the support matrix is the program's. The table of timings has a row for each case of
+data/bench.cases and each path that `make bench` times; the times are those of the machine that it names.
+--update-timings makes it from the record of `make bench`.
 
 docs/reading_a_verdict.md: the commands of each console block ("$ ...") are run, in order, in one empty folder, and
 print what stands below them: the same words, and numbers within 1 %, since another libm may move a last digit. A
 python block is run too, or saved where it begins with "# NAME.py: ...". With --update the outputs are written.
 """
+import datetime
 import json
 import math
 import os
@@ -20,10 +23,13 @@ import unittest
 from pathlib import Path
 
 import simple_gla
+from program import groundstate
 
 PROGRAM = os.path.abspath(os.environ["GROUNDSTATE"])
 README = Path("README.md").read_text()
 VERDICTS = Path("docs/reading_a_verdict.md")
+TIMINGS = re.compile(r"(?<=<!-- timings -->\n).*?(?=<!-- /timings -->)", re.S)
+RECORD = Path("reports/bench/timings.jsonl")
 
 NUMBER = re.compile(r"(?<![\w.])([+-]?(?:0x[\da-f.]+p[+-]\d+|\d+(?:\.\d+)?(?:e[+-]?\d+)?))(?!\w)")
 DURATION = re.compile(r" +\d+\.\d+ s$", re.M)
@@ -114,6 +120,15 @@ class Readme(unittest.TestCase):
         with Folder() as folder:
             self.assertEqual(table, folder.run("groundstate support").stdout)
 
+    def test_timings_are_of_the_cases_and_paths_that_make_bench_times(self):
+        rows = re.findall(r"^\| `(.*?)` \| `(.*?)` \|", TIMINGS.search(README).group(), re.M)
+        command = re.search(r"groundstate (bench .*?)-o", Path("Makefile").read_text().replace("\\\n", ""), re.S).group(1)
+        listed = groundstate("list", "@data/bench.cases", "--json").stdout.splitlines()
+        self.assertEqual(rows, [(json.loads(line)["case"], path) for line in listed
+                                for path in re.findall(r"--path (\S+)", command)])
+        # The paths are looked at, and too much to be timed.
+        self.assertEqual(groundstate(*command.split(), "--max-cost", "1").returncode, 3)
+
 
 KERNEL = f"""
 import sys
@@ -199,5 +214,33 @@ def update():
     VERDICTS.write_text(page)
 
 
+def in_unit(seconds):
+    """Times of one row in the unit that fits the first."""
+    unit, factor = next((unit, factor) for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6))
+                        if seconds[0] * factor >= 1 or unit == "us")
+    return unit, [f"{factor * each:.3g}" for each in seconds]
+
+
+def update_timings():
+    records = [json.loads(line) for line in RECORD.read_text().splitlines()]
+    peaks = {each["ceiling"]["of"]: 1e-9 * each["flops"] / each["ceiling"]["seconds"] for each in records
+             if each["ceiling"]["of"] != "copy"}
+    unit, (waking,) = in_unit([records[0]["overhead"]])
+    text = (f"Made by `make bench` on {records[0]['device']}, {datetime.date.today()}: "
+            + ", ".join(f"{of} {peak:.3g} GFLOP/s" for of, peak in sorted(peaks.items()))
+            + f"; waking the threads {waking} {unit}.\n\n| case | path | median [quartiles] | GFLOP/s | GB/s | of the ceiling |\n|---|---|---|---|---|---|\n")
+    for each in records:
+        unit, (median, first, third) = in_unit([each["median"], *each["quartiles"]])
+        text += (f"| `{each['case']}` | `{each['path']}` | {median} [{first}, {third}] {unit} "
+                 f"| {1e-9 * each['flops'] / each['median']:.3g} | {1e-9 * each['bytes'] / each['median']:.3g} "
+                 f"| {each['percent']:.0f} % of {each['ceiling']['of']} |\n")
+    Path("README.md").write_text(TIMINGS.sub(lambda _: text, README))
+
+
 if __name__ == "__main__":
-    update() if "--update" in sys.argv else unittest.main()
+    if "--update" in sys.argv:
+        update()
+    elif "--update-timings" in sys.argv:
+        update_timings()
+    else:
+        unittest.main()

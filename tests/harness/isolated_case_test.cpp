@@ -18,82 +18,10 @@
 #include "harness/operators/registry.hpp"
 #include "harness/run/report_message.hpp"
 #include "reference/core/parallel.hpp"
+#include "tests/harness/faulty_operator.hpp"
 
 namespace groundstate::harness {
 namespace {
-
-// An operator that goes wrong where a test says so; in all else it is the one that it stands for.
-class Faulty : public Operator {
- public:
-  using Fault = std::function<void(const PathVariant&)>;
-  explicit Faulty(const Operator& own) : own_(own) {}
-
-  Fault in_run, in_judge;          // before the work on a path, in the child alone
-  std::function<void()> in_pairs;  // before anything is judged
-
-  const Grammar& grammar() const override { return own_.grammar(); }
-  std::string formula() const override { return own_.formula(); }
-  std::vector<KeyValueHelp> regimes() const override { return own_.regimes(); }
-  std::span<const Key> path_keys() const override { return own_.path_keys(); }
-  std::span<const Path> paths() const override { return own_.paths(); }
-  std::vector<EqualVariants> equal_variants() const override { return own_.equal_variants(); }
-  std::vector<std::string> default_variants(const Case& c) const override {
-    return own_.default_variants(c);
-  }
-  std::vector<TensorSpec> inputs(const Case& c) const override { return own_.inputs(c); }
-  std::vector<TensorSpec> outputs(const Case& c) const override { return own_.outputs(c); }
-  Cost cost(const Case& c) const override { return own_.cost(c); }
-  double path_flops(const Case& c, const PathVariant& v) const override {
-    return own_.path_flops(c, v);
-  }
-  Case with_every_input(const Case& c) const override { return own_.with_every_input(c); }
-  Case infer(const Case& c, const Tensors& inputs) const override { return own_.infer(c, inputs); }
-  void validate(const Case& c, const Tensors& inputs) const override { own_.validate(c, inputs); }
-  std::optional<std::string> unsupported(const Case& c, const PathVariant& v) const override {
-    return own_.unsupported(c, v);
-  }
-  std::string run(const Case& c, const PathVariant& v, const Tensors& inputs,
-                  Tensors& outputs) const override {
-    if (in_run) in_run(v);
-    return own_.run(c, v, inputs, outputs);
-  }
-  std::vector<Pair> pairs(const Case& c, const Tensors& inputs) const override {
-    if (in_pairs) in_pairs();
-    return own_.pairs(c, inputs);
-  }
-  PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
-                     const Perturbation& perturbation) const override {
-    return own_.oracle(c, inputs, pair, perturbation);
-  }
-  PairOutputs emulate(const Case& c, const PathVariant& v, const Tensors& inputs,
-                      const Pair& pair) const override {
-    return own_.emulate(c, v, inputs, pair);
-  }
-  bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
-    return own_.zero_by_definition(c, tensor, pair);
-  }
-  bool zero_row(const Case& c, const Tensors& inputs, std::string_view tensor, const Pair& pair,
-                Index row) const override {
-    return own_.zero_row(c, inputs, tensor, pair, row);
-  }
-  Family family(std::string_view tensor) const override { return own_.family(tensor); }
-  PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
-                         const Tensors& inputs, const Pair& pair,
-                         const InternalUnits& units) const override {
-    if (in_judge) in_judge(form);
-    return own_.form_terms(c, form, recipe, inputs, pair, units);
-  }
-  bool exact_gates(const PathVariant& v) const override { return own_.exact_gates(v); }
-  FormMeaning form_meaning(const PathVariant& form) const override {
-    return own_.form_meaning(form);
-  }
-  bool on_grid_by_nature(const Case& c) const override { return own_.on_grid_by_nature(c); }
-  std::vector<CarriedState> carried_states() const override { return own_.carried_states(); }
-  Index resume_interval(const PathVariant& v) const override { return own_.resume_interval(v); }
-
- private:
-  const Operator& own_;
-};
 
 constexpr std::string_view line = "simple_gla T=20 H=1 K=8 V=8 state=random";
 const std::vector<std::string> paths = {"recurrent", "scan", "chunked", "chunked:single"};
@@ -141,14 +69,14 @@ class IsolatedCase : public testing::Test {
     EXPECT_EQ(result->note, note);
     EXPECT_NE(result->reproducer.find(faulty), std::string::npos);
   }
-  Faulty::Fault in(std::string path, std::function<void()> fault) const {
+  FaultyOperator::Fault in(std::string path, std::function<void()> fault) const {
     return [this, path, fault](const PathVariant& v) {
       if (v.text(op.path_keys()) == path) fault();
     };
   }
 
   Case case_;
-  Faulty op;
+  FaultyOperator op;
   RunOptions options;
   CaseIsolation isolation;
   std::vector<RaisedLimit> raised;
