@@ -23,15 +23,21 @@ std::string path_of(const std::string& variant) {
 
 }  // namespace
 
-std::vector<Evidence> read_evidence_folder(const std::filesystem::path& folder) {
+EvidenceFolder read_evidence_folder(const std::filesystem::path& folder) {
   std::vector<std::string> files;
   std::error_code ignored;
   for (const auto& entry : std::filesystem::directory_iterator(folder, ignored))
     if (entry.path().extension() == ".h5") files.push_back(entry.path().string());
   std::ranges::sort(files);
-  std::vector<Evidence> evidence;
-  for (const std::string& file : files) evidence.push_back(read_evidence(file));
-  return evidence;
+  EvidenceFolder result;
+  for (const std::string& file : files) {
+    try {
+      result.files.push_back(read_evidence(file));
+    } catch (const UsageError& error) {
+      result.unreadable.push_back(error.what());
+    }
+  }
+  return result;
 }
 
 Coverage coverage(const std::vector<Evidence>& evidence, const std::string& operator_name,

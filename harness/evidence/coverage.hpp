@@ -13,8 +13,12 @@ namespace groundstate::harness {
 
 inline constexpr const char* evidence_folder = "data/evidence";  // of a source tree
 
-// Of every *.h5 in the folder, in the order of their names; none where there is no such folder.
-std::vector<Evidence> read_evidence_folder(const std::filesystem::path& folder);
+// Every *.h5 of a folder, in the order of their names; none where there is no such folder.
+struct EvidenceFolder {
+  std::vector<Evidence> files;
+  std::vector<std::string> unreadable;  // why, naming the file
+};
+EvidenceFolder read_evidence_folder(const std::filesystem::path& folder);
 
 struct Coverage {
   std::set<std::string> devices;             // of evidence that holds

@@ -1,8 +1,11 @@
-// What `run -o` and `compare -o` have written (harness/run/result.hpp), read back.
+// What `run -o` and `compare -o` have written (harness/run/result.hpp), read back; and evidence
+// (*.h5), which has the same lines case by case.
 //
 // A line is one object: a result, a bitwise contract, or a raised limit that is a problem. Blank
-// lines are skipped. Throws UsageError for a file that cannot be read or holds no record, and for a
-// line that is no such object, naming file, line and what is wrong with it.
+// lines are skipped. The note of a result from evidence says so, with device and date, and why it
+// is STALE where it is. Throws UsageError for a file that cannot be read or holds no record, for
+// evidence that is not as it was written, and for a line that is no such object, naming file, line
+// and what is wrong with it.
 #pragma once
 
 #include <optional>
@@ -42,8 +45,16 @@ struct ReportedProblem : RecordOrigin {
   std::string text;
 };
 
+// A file of evidence.
+struct ReportedEvidence {
+  std::string file, device, date, driver, toolkit;
+  Index results = 0, stale = 0;
+  std::vector<std::string> reasons;  // why some are STALE: "gpu.fused: ... has changed", each once
+};
+
 struct Records {
   std::vector<std::string> files;
+  std::vector<ReportedEvidence> evidence;
   std::vector<ReportedResult> results;
   std::vector<ReportedContract> contracts;
   std::vector<ReportedProblem> problems;
