@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <filesystem>
-#include <fstream>
 #include <limits>
 #include <random>
 #include <string>
@@ -17,6 +16,7 @@
 #include "harness/case/path_variant.hpp"
 #include "harness/case/sweep.hpp"
 #include "harness/case/text.hpp"
+#include "tests/harness/temporary_folder.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -326,21 +326,8 @@ TEST(PathVariant, RefusalsNameThePartAtFault) {
             "path scan has no keys, not 'chunk'");
 }
 
-class CaseFile : public testing::Test {
+class CaseFile : public TemporaryFolder {
  protected:
-  CaseFile() {
-    const auto* test = testing::UnitTest::GetInstance()->current_test_info();
-    folder_ = fs::path(testing::TempDir()) / (std::string("groundstate_case_file_") + test->name() +
-                                              std::to_string(std::random_device()()));
-    fs::create_directories(folder_);
-  }
-  ~CaseFile() override { fs::remove_all(folder_); }
-
-  fs::path write(const std::string& name, const std::string& text) const {
-    fs::create_directories((folder_ / name).parent_path());
-    std::ofstream(folder_ / name, std::ios::binary) << text;
-    return folder_ / name;
-  }
   std::vector<CaseEntry> read(const std::string& text) const {
     return read_case_file(write("list.cases", text), grammars);
   }
@@ -355,8 +342,6 @@ class CaseFile : public testing::Test {
       message.erase(at, prefix.size());
     return message;
   }
-
-  fs::path folder_;
 };
 
 TEST_F(CaseFile, EntriesHaveAReasonAndAPlace) {

@@ -4,19 +4,13 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -25,6 +19,9 @@
 #include "harness/doctor/takes_effect.hpp"
 #include "harness/golden/golden.hpp"
 #include "harness/operators/registry.hpp"
+#include "tests/harness/expect_contains.hpp"
+#include "tests/harness/program.hpp"
+#include "tests/harness/temporary_folder.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -35,55 +32,22 @@ using namespace std::chrono_literals;
 constexpr std::chrono::year_month_day today = 2026y / 7 / 1;
 const std::vector<std::string> some_verbs{"list", "run", "golden"};
 
-struct Ended {
-  int code = -1;
-  std::string text;  // standard output and standard error
-};
-
-Ended groundstate(const fs::path& folder, const std::string& arguments) {
-  const char* const program = std::getenv("GROUNDSTATE");
-  const fs::path path = fs::absolute(program != nullptr ? program : "build/cpu/groundstate");
-  Ended result;
-  FILE* const pipe = popen(
-      fmt::format("cd '{}' && '{}' {} 2>&1", folder.string(), path.string(), arguments).c_str(),
-      "r");
-  std::array<char, 4096> buffer;
-  for (std::size_t count; (count = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    result.text.append(buffer.data(), count);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
-  return result;
-}
-
-std::string content(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-// A folder of its own for each test, with a copy of what doctor looks at.
-class Doctor : public testing::Test {
+// The folder has a copy of what doctor looks at.
+class Doctor : public TemporaryFolder {
  protected:
   Doctor() {
-    std::string pattern = (fs::temp_directory_path() / "doctor_test_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    root_ = pattern;
-    for (const char* const name : {"CMakeLists.txt", "README.md"}) fs::copy(name, root_ / name);
-    fs::create_directories(root_ / "tests");
+    for (const char* const name : {"CMakeLists.txt", "README.md"}) fs::copy(name, folder_ / name);
+    fs::create_directories(folder_ / "tests");
     for (const char* const name : {"data", "tests/reference"})
-      fs::copy(name, root_ / name, fs::copy_options::recursive);
+      fs::copy(name, folder_ / name, fs::copy_options::recursive);
   }
-  ~Doctor() override { fs::remove_all(root_); }
 
-  void write(const std::string& name, const std::string& text) const {
-    fs::create_directories((root_ / name).parent_path());
-    std::ofstream(root_ / name, std::ios::binary) << text;
-  }
   void append(const std::string& name, const std::string& text) const {
-    write(name, content(root_ / name) + text);
+    write(name, bytes_of(path(name)) + text);
   }
   // The text is there, every time it is replaced.
   void replace(const std::string& name, const std::string& old, const std::string& by) const {
-    std::string text = content(root_ / name);
+    std::string text = bytes_of(path(name));
     ASSERT_NE(text.find(old), text.npos) << name << " has no " << old;
     for (std::size_t at = 0; (at = text.find(old, at)) != text.npos; at += by.size())
       text.replace(at, old.size(), by);
@@ -93,7 +57,7 @@ class Doctor : public testing::Test {
   // Everything that is wrong, as "check/operator: sentence".
   std::vector<std::string> faults() const {
     std::vector<std::string> result;
-    for (const Finding& finding : examine(SourceTree(root_), some_verbs, today))
+    for (const Finding& finding : examine(SourceTree(folder_), some_verbs, today))
       for (const std::string& sentence : finding.missing)
         result.push_back(fmt::format("{}/{}: {}", finding.check, finding.operator_name, sentence));
     return result;
@@ -103,17 +67,18 @@ class Doctor : public testing::Test {
     const std::vector<std::string> found = faults();
     ASSERT_EQ(found.size(), 1u) << fmt::format("{}", fmt::join(found, "\n"));
     EXPECT_TRUE(found[0].starts_with(where + ": ")) << found[0];
-    for (const std::string& word : words)
-      EXPECT_NE(found[0].find(word), std::string::npos) << "no " << word << " in " << found[0];
+    for (const std::string& word : words) expect_contains(found[0], word);
   }
 
-  fs::path root_;
+  Ended doctor(const std::string& options = "") const {
+    return groundstate("doctor " + options, fmt::format("cd '{}' &&", folder_.string()));
+  }
 };
 
 TEST_F(Doctor, ACleanTreeHasNoFaultAndEveryCheckOfEveryOperator) {
   EXPECT_EQ(faults(), std::vector<std::string>{});
   std::vector<std::string> seen;
-  for (const Finding& finding : examine(SourceTree(root_), some_verbs, today)) {
+  for (const Finding& finding : examine(SourceTree(folder_), some_verbs, today)) {
     EXPECT_FALSE(finding.note.empty()) << finding.check;
     seen.push_back(finding.check + "/" + finding.operator_name);
   }
@@ -172,14 +137,14 @@ TEST_F(Doctor, ARaisedLimitOfAPathThatIsGoneIsNamed) {
 }
 
 TEST_F(Doctor, AListThatIsMissingLeavesNothingReached) {
-  fs::remove(root_ / "data/simple_gla_backward.cases");
+  fs::remove(folder_ / "data/simple_gla_backward.cases");
   std::vector<std::string> found = faults();
   const std::string wanted =
       "hard inputs/simple_gla.backward: data/simple_gla.cases has no case of simple_gla.backward";
   EXPECT_EQ(std::ranges::count(found, wanted), 1);
   for (const std::string& fault : found)
     EXPECT_NE(fault.find("/simple_gla.backward: "), std::string::npos) << fault;
-  fs::remove(root_ / "data/simple_gla.cases");
+  fs::remove(folder_ / "data/simple_gla.cases");
   found = faults();
   EXPECT_EQ(std::ranges::count(found, "hard inputs/simple_gla: data/simple_gla.cases is missing"),
             1);
@@ -188,7 +153,7 @@ TEST_F(Doctor, AListThatIsMissingLeavesNothingReached) {
 // ---- paths and pairs
 
 TEST_F(Doctor, APathThatNoHardInputCanRunIsNamed) {
-  std::istringstream lines(content(root_ / "data/simple_gla.cases"));
+  std::istringstream lines(bytes_of(path("data/simple_gla.cases")));
   write("data/simple_gla.cases",
         "simple_gla T=20000 H=1 K=8 V=8 | too long for the quadratic form\n");
   const std::vector<std::string> found = faults();
@@ -323,7 +288,7 @@ TEST_F(Doctor, AGoldenOfACaseThatIsGoneIsStale) {
 }
 
 TEST_F(Doctor, AGoldenOfNoOperatorIsStale) {
-  const std::string file = (root_ / "data/golden.h5").string();
+  const std::string file = path("data/golden.h5");
   Golden golden = read_golden(file);
   golden.cases.push_back(golden.cases.front());
   golden.cases.back().id = "0123456789abcdef";
@@ -333,7 +298,7 @@ TEST_F(Doctor, AGoldenOfNoOperatorIsStale) {
 }
 
 TEST_F(Doctor, AGoldenFileThatIsMissingOrDamagedIsNamed) {
-  fs::remove(root_ / "data/golden.h5");
+  fs::remove(folder_ / "data/golden.h5");
   expect_fault("goldens/", {"golden.h5"});
   write("data/golden.h5", "no HDF5");
   expect_fault("goldens/", {"golden.h5"});
@@ -344,7 +309,7 @@ TEST_F(Doctor, AGoldenFileThatIsMissingOrDamagedIsNamed) {
 TEST_F(Doctor, APathOnADeviceNeedsEvidenceOfItsOperator) {
   const std::vector<Path> paths{{"recurrent", {}, {"exact"}, ""},
                                 {"gpu.chunked", {}, {"exact"}, "", true}};
-  const SourceTree tree(root_);
+  const SourceTree tree(folder_);
   EXPECT_EQ(check_evidence(tree, "simple_gla", std::span(paths).first(1)).note, "no GPU paths");
   write("data/evidence/simple_gla_backward-h100.h5", "");
   EXPECT_FALSE(check_evidence(tree, "simple_gla", paths).ok());
@@ -387,14 +352,14 @@ TEST_F(Doctor, AVerbThatTheReadmeDoesNotNameIsMissing) {
 }
 
 TEST_F(Doctor, NoReadme) {
-  fs::remove(root_ / "README.md");
+  fs::remove(folder_ / "README.md");
   expect_fault("README/", {"README.md is missing"});
 }
 
 // ---- tests
 
 TEST_F(Doctor, AnOperatorWithoutTestsIsReportedForBothDirections) {
-  fs::remove(root_ / "tests/reference/decayed_sum_test.cpp");
+  fs::remove(folder_ / "tests/reference/decayed_sum_test.cpp");
   EXPECT_EQ(faults(), (std::vector<std::string>{
                           "tests/decayed_sum: there is no tests/reference/decayed_sum_*test.cpp",
                           "tests/decayed_sum.backward: there is no "
@@ -409,18 +374,18 @@ TEST_F(Doctor, TestsOfTheForwardAreNoTestsOfTheBackward) {
 // ---- the verb
 
 TEST_F(Doctor, EndsWithTheCodeOfWhatItFound) {
-  const Ended clean = groundstate(root_, "doctor");
+  const Ended clean = doctor();
   EXPECT_EQ(clean.code, 0) << clean.text;
-  fs::remove(root_ / "tests/reference/decayed_sum_test.cpp");
-  const Ended faulty = groundstate(root_, "doctor");
+  fs::remove(folder_ / "tests/reference/decayed_sum_test.cpp");
+  const Ended faulty = doctor();
   EXPECT_EQ(faulty.code, 1);
-  EXPECT_NE(faulty.text.find("2 with something missing or stale"), std::string::npos);
-  EXPECT_EQ(groundstate(root_ / "data", "doctor").code, 2);
+  expect_contains(faulty.text, "2 with something missing or stale");
+  EXPECT_EQ(groundstate("doctor", fmt::format("cd '{}' &&", path("data"))).code, 2);
 }
 
 TEST_F(Doctor, JsonHasOneObjectACheckAndOperator) {
-  fs::remove(root_ / "tests/reference/decayed_sum_test.cpp");
-  const Ended ended = groundstate(root_, "doctor --json");
+  fs::remove(folder_ / "tests/reference/decayed_sum_test.cpp");
+  const Ended ended = doctor("--json");
   EXPECT_EQ(ended.code, 1);
   std::istringstream stream(ended.text);
   std::size_t objects = 0, faulty = 0;

@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -14,7 +13,6 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <limits>
 #include <random>
@@ -25,6 +23,9 @@
 #include "harness/fixture/match.hpp"
 #include "harness/fixture/read.hpp"
 #include "harness/fixture/write.hpp"
+#include "tests/harness/expect_contains.hpp"
+#include "tests/harness/program.hpp"
+#include "tests/harness/temporary_folder.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -34,33 +35,13 @@ namespace fs = std::filesystem;
 constexpr std::array all_types{ElementType::float64, ElementType::float32, ElementType::bfloat16,
                                ElementType::float16, ElementType::int64,   ElementType::int32};
 
-// A folder of its own for each test, removed afterwards.
-class Fixture : public testing::Test {
+class Fixture : public TemporaryFolder {
  protected:
-  Fixture() {
-    std::string pattern = (fs::temp_directory_path() / "fixture_test_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    folder_ = pattern;
-  }
-  ~Fixture() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
   std::size_t files() const {
     return static_cast<std::size_t>(
         std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
   }
-
-  fs::path folder_;
 };
-
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void put_bytes(const std::string& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary) << bytes;
-}
 
 // Element (t, k) is 10 t + k.
 Tensor time_key(std::string name, ElementType type, std::vector<std::size_t> storage_order = {},
@@ -115,22 +96,14 @@ std::string usage_error(const std::string& path, const ReadOptions& options = {}
   return "no error";
 }
 
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), text.npos) << "'" << part << "' is not in: " << text;
-}
-
 // False when h5py is missing.
 bool h5py(const std::string& mode, const std::string& argument, std::string* output) {
   const fs::path script = fs::current_path() / "tests/harness/fixture_h5py.py";
-  const std::string command =
-      fmt::format("/usr/bin/python3 '{}' {} '{}' 2>&1", script.string(), mode, argument);
-  FILE* const pipe = popen(command.c_str(), "r");
-  std::array<char, 4096> buffer;
-  for (std::size_t count; (count = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    output->append(buffer.data(), count);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status) && (WEXITSTATUS(status) == 77 || WEXITSTATUS(status) == 127)) return false;
-  EXPECT_EQ(status, 0) << *output;
+  const Ended end =
+      shell(fmt::format("/usr/bin/python3 '{}' {} '{}'", script.string(), mode, argument));
+  *output += end.text;
+  if (end.code == 77 || end.code == 127) return false;
+  EXPECT_EQ(end.code, 0) << *output;
   return true;
 }
 
@@ -258,7 +231,7 @@ TEST_F(Fixture, without_commit_nothing_is_left) {
 }
 
 TEST_F(Fixture, commit_replaces_and_keeps_the_old_file_until_then) {
-  put_bytes(path("a.h5"), "old");
+  write("a.h5", "old");
   {
     FixtureWriter writer(path("a.h5"));
     writer.begin_case("/", "x", "x");
@@ -270,7 +243,7 @@ TEST_F(Fixture, commit_replaces_and_keeps_the_old_file_until_then) {
 }
 
 TEST_F(Fixture, unwritable_target_is_a_usage_error) {
-  put_bytes(path("file"), "x");
+  write("file", "x");
   fs::create_directory(path("folder"));
   for (const char* const target : {"folder", "missing/a.h5", "file/a.h5"})
     EXPECT_THROW(FixtureWriter writer(path(target)), UsageError) << target;
@@ -449,16 +422,16 @@ TEST_F(Fixture, limits_hold_before_anything_is_allocated) {
 TEST_F(Fixture, files_that_are_no_fixture_are_one_usage_error) {
   write_sample(path("a.h5"));
   const std::string sample = bytes_of(path("a.h5"));
-  put_bytes(path("empty"), "");
-  put_bytes(path("foreign"), std::string(5000, 'x'));
-  put_bytes(path("signature"), sample.substr(0, 8));
+  write("empty", "");
+  write("foreign", std::string(5000, 'x'));
+  write("signature", sample.substr(0, 8));
   fs::create_directory(path("folder"));
   ASSERT_EQ(mkfifo(path("pipe").c_str(), 0600), 0);
   for (const char* const name : {"empty", "foreign", "signature"})
     expect_contains(usage_error(path(name)),
                     path(name) + ": damaged or not a readable HDF5 file (");
   for (std::size_t size = 16; size < sample.size(); size += sample.size() / 20) {
-    put_bytes(path("short"), sample.substr(0, size));
+    write("short", sample.substr(0, size));
     expect_contains(usage_error(path("short")), "damaged or not a readable HDF5 file (");
   }
   expect_contains(usage_error(path("folder")), "not a file");
@@ -481,7 +454,7 @@ TEST_F(Fixture, flipped_bits_are_an_error_or_nothing) {
     do place = random() % flipped.size();
     while (flipped[place] == 0 && random() % 8 != 0);
     flipped[place] = static_cast<char>(flipped[place] ^ (1 << (random() % 8)));
-    put_bytes(path("b.h5"), flipped);
+    write("b.h5", flipped);
     const std::string message = usage_error(path("b.h5"), options);
     refused += message != "no error";
   }

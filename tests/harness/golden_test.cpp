@@ -4,13 +4,8 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -19,58 +14,20 @@
 
 #include "harness/case/case_file.hpp"
 #include "harness/operators/registry.hpp"
+#include "tests/harness/expect_contains.hpp"
+#include "tests/harness/program.hpp"
+#include "tests/harness/temporary_folder.hpp"
 
 namespace groundstate::harness {
 namespace {
 
 namespace fs = std::filesystem;
 
-struct Ended {
-  int code = -1;
-  std::string text;  // standard output and standard error
-};
-
-Ended shell(const std::string& command) {
-  Ended result;
-  FILE* const pipe = popen(fmt::format("{{ {}\n}} 2>&1", command).c_str(), "r");
-  std::array<char, 4096> buffer;
-  for (std::size_t count; (count = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-    result.text.append(buffer.data(), count);
-  const int status = pclose(pipe);
-  if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
-  return result;
-}
-
-Ended groundstate(const std::string& arguments) {
-  const char* const program = std::getenv("GROUNDSTATE");
-  const std::string path = program != nullptr ? program : "build/cpu/groundstate";
-  return shell(fmt::format("'{}' {}", fs::absolute(path).string(), arguments));
-}
-
-std::string bytes_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), text.npos) << "'" << part << "' is not in: " << text;
-}
-
 constexpr const char* first_line = "simple_gla T=70 H=1 K=8 V=8 state=random state_layout=vk";
 constexpr const char* second_line = "decayed_sum.backward T=9 H=1 V=3";
 
-// A folder of its own for each test, removed afterwards.
-class Goldens : public testing::Test {
+class Goldens : public TemporaryFolder {
  protected:
-  Goldens() {
-    std::string pattern = (fs::temp_directory_path() / "golden_test_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    folder_ = pattern;
-  }
-  ~Goldens() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
   static Golden small() {
     Golden golden{libm_name(), {}};
     for (const char* const line : {first_line, second_line})
@@ -89,8 +46,6 @@ class Goldens : public testing::Test {
   static GoldenTensor& tensor(Golden& golden, std::string_view name) {
     return *std::ranges::find(golden.cases[0].tensors, name, &GoldenTensor::name);
   }
-
-  fs::path folder_;
 };
 
 TEST(CommittedGoldens, AreOfTheQuickCasesAndOfNoOther) {
@@ -256,7 +211,7 @@ TEST_F(Goldens, WhatIsNoGoldenIsOneMessage) {
                  "case.h5: not a golden file");
   write_golden(path("a.h5"), small());
   const std::string bytes = bytes_of(path("a.h5"));
-  std::ofstream(path("short.h5"), std::ios::binary) << bytes.substr(0, bytes.size() / 2);
+  write("short.h5", bytes.substr(0, bytes.size() / 2));
   // The whole one first: every file is read before a case of any is computed.
   expect_refused(
       groundstate(fmt::format("golden verify '{}' '{}'", path("a.h5"), path("short.h5"))),
@@ -295,8 +250,9 @@ class Tree : public Goldens {
     git("commit -q -m test");
   }
   void put_cases(const std::vector<std::string>& lines) const {
-    std::ofstream file(path("cases.cases"));
-    for (const std::string& line : lines) file << line << " | for the test\n";
+    std::string text;
+    for (const std::string& line : lines) text += line + " | for the test\n";
+    write("cases.cases", text);
   }
   Ended update(const std::string& options = "") const {
     return groundstate(fmt::format("golden update '{}' --cases '{}' {}", path("golden.h5"),
@@ -346,10 +302,10 @@ TEST_F(Tree, AnUpdateShowsWhatIsNewGoneAndChanged) {
 }
 
 TEST_F(Tree, ThatIsNotCleanIsRefusedAndNothingIsWritten) {
-  std::ofstream(path("a b'$(x).txt")) << "1";
+  write("a b'$(x).txt", "1");
   commit();
-  std::ofstream(path("untracked.txt")) << "1";
-  std::ofstream(path("a b'$(x).txt")) << "2";
+  write("untracked.txt", "1");
+  write("a b'$(x).txt", "2");
   Ended end = update();
   EXPECT_EQ(end.code, 2);
   expect_contains(end.text, "golden.h5: is only updated in a clean tree; not committed: a b'$(x)");
@@ -370,17 +326,15 @@ TEST_F(Tree, ThatIsNoneIsRefusedAndNothingIsWritten) {
   EXPECT_EQ(end.code, 2);
   expect_contains(end.text, "not a git repository");
   fs::create_directory(path("empty"));
-  const char* const program = std::getenv("GROUNDSTATE");
-  end =
-      shell(fmt::format("PATH='{}' '{}' golden update '{}'", path("empty"),
-                        program != nullptr ? program : "build/cpu/groundstate", path("golden.h5")));
+  end = groundstate(fmt::format("golden update '{}'", path("golden.h5")),
+                    fmt::format("PATH='{}'", path("empty")));
   EXPECT_EQ(end.code, 2);
   expect_contains(end.text, "git cannot be run: No such file or directory");
   EXPECT_FALSE(fs::exists(path("golden.h5")));
 }
 
 TEST_F(Tree, AFileThatIsNoGoldenIsNotReplaced) {
-  std::ofstream(path("golden.h5")) << "mine";
+  write("golden.h5", "mine");
   const Ended end = update();
   EXPECT_EQ(end.code, 2);
   expect_contains(end.text, "golden.h5: damaged or not a readable HDF5 file");

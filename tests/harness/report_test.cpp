@@ -2,15 +2,11 @@
 // found, and bad input is one message and no file.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iterator>
 #include <limits>
@@ -26,6 +22,9 @@
 #include "harness/report/json_lines.hpp"
 #include "harness/run/run_case.hpp"
 #include "reference/core/parallel.hpp"
+#include "tests/harness/expect_contains.hpp"
+#include "tests/harness/program.hpp"
+#include "tests/harness/temporary_folder.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -106,15 +105,6 @@ TEST(ErrorPictures, AreAFewKilobytesWhateverTheSize) {
 
 // ---- records
 
-std::string bytes_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-void expect_contains(const std::string& text, const std::string& part) {
-  EXPECT_NE(text.find(part), text.npos) << "'" << part << "' is not in: " << text.substr(0, 2000);
-}
-
 // Without the entities that Markdown needs.
 std::string unescaped(const std::string& text) {
   std::string result;
@@ -178,18 +168,9 @@ void fail(json& record) {
                               {"cells", {std::string(3, 'K') + "z" + std::string(66, '.')}}};
 }
 
-// A folder of its own for each test, removed afterwards.
-class Reports : public testing::Test {
+class Reports : public TemporaryFolder {
  protected:
-  Reports() {
-    std::string pattern = (fs::temp_directory_path() / "report_test_XXXXXX").string();
-    if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
-    folder_ = pattern;
-  }
-  ~Reports() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
-
+  using TemporaryFolder::write;
   std::string write(const std::string& name, const std::vector<json>& records) const {
     JsonLines lines(path(name));
     for (const json& record : records) lines.write(record);
@@ -199,26 +180,6 @@ class Reports : public testing::Test {
     return read_records({write("read.jsonl", records)});
   }
 
-  struct Ended {
-    int code = -1;
-    std::string text;  // standard output and standard error
-  };
-  Ended groundstate(const std::string& arguments, const std::string& variables = "") const {
-    const char* const program = std::getenv("GROUNDSTATE");
-    FILE* const pipe = popen(
-        fmt::format("{} '{}' {} 2>&1", variables,
-                    fs::absolute(program != nullptr ? program : "build/cpu/groundstate").string(),
-                    arguments)
-            .c_str(),
-        "r");
-    Ended result;
-    std::array<char, 4096> buffer;
-    for (std::size_t count; (count = fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
-      result.text.append(buffer.data(), count);
-    const int status = pclose(pipe);
-    if (WIFEXITED(status)) result.code = WEXITSTATUS(status);
-    return result;
-  }
   Ended report(const std::string& input, const std::string& variables = "") const {
     return groundstate(fmt::format("report '{}' -o '{}'", input, path("out")), variables);
   }
@@ -229,8 +190,6 @@ class Reports : public testing::Test {
     return {page(records, overview, {}).html, summary(records, overview), csv(records),
             junit(overview)};
   }
-
-  fs::path folder_;
 };
 
 TEST_F(Reports, RecordsAreTheSameForAnyNumberOfThreads) {
@@ -421,10 +380,10 @@ TEST_F(Reports, BadInputIsOneMessageWithFileAndLineAndNothingIsWritten) {
   };
   expect_refused(report(path("none.jsonl")), "none.jsonl: cannot be read: No such file");
   expect_refused(report(folder_.string()), "cannot be read: Is a directory");
-  std::ofstream(path("empty.jsonl")) << "\n";
+  write("empty.jsonl", "\n");
   expect_refused(report(path("empty.jsonl")), "empty.jsonl: holds no result");
   const std::string bytes = bytes_of(write("good.jsonl", good_records()));
-  std::ofstream(path("short.jsonl"), std::ios::binary) << bytes.substr(0, bytes.size() - 9);
+  write("short.jsonl", bytes.substr(0, bytes.size() - 9));
   expect_refused(report(path("short.jsonl")),
                  fmt::format("short.jsonl:{}: is no JSON", good_records().size()));
   refused([](json& record) { record = json::array(); }, "is no JSON object");
@@ -451,7 +410,7 @@ TEST_F(Reports, BadInputIsOneMessageWithFileAndLineAndNothingIsWritten) {
       "'cells' is not a map of error levels");
   expect_refused(groundstate("report"), "report needs JSON Lines files");
   expect_refused(groundstate(fmt::format("report '{}'", path("good.jsonl"))), "report needs -o");
-  std::ofstream(path("file")) << "";
+  write("file", "");
   expect_refused(
       groundstate(fmt::format("report '{0}/good.jsonl' -o '{0}/file'", folder_.string())),
       "file: is no folder");
