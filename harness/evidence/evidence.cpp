@@ -177,8 +177,9 @@ Origin origin_in(const std::string& text) {
                 record.at("toolkit").get<std::string>(),
                 {}};
   for (const auto& [key, source] : record.at("sources").items())
-    origin.sources[key] = {source.at("files").get<std::map<std::string, std::string>>(),
-                           source.at("flags").get<std::string>()};
+    for (const auto& [name, file] : source.at("files").items())
+      origin.sources[key].files[name] = {file.at("code").get<std::string>(),
+                                         file.value("flags", "")};
   return origin;
 }
 
@@ -189,9 +190,13 @@ json to_record(const Origin& origin) {
                  {"driver", origin.driver},
                  {"toolkit", origin.toolkit},
                  {"sources", json::object()}};
-  for (const auto& [key, source] : origin.sources)
-    record["sources"][key] = {
-        {"sha256", source.sha256()}, {"flags", source.flags}, {"files", source.files}};
+  for (const auto& [key, source] : origin.sources) {
+    json& own = record["sources"][key] = {{"sha256", source.sha256()}, {"files", json::object()}};
+    for (const auto& [name, file] : source.files) {
+      own["files"][name] = {{"code", file.code}};
+      if (!file.flags.empty()) own["files"][name]["flags"] = file.flags;
+    }
+  }
   return record;
 }
 

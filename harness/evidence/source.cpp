@@ -39,28 +39,25 @@ std::vector<std::string_view> roots(const std::string& operator_name, const Path
 
 void add(std::string_view name, Source& source) {
   const SourceFile* const file = file_of(name);
-  if (file == nullptr || !source.files.emplace(name, file->code_sha256).second) return;
+  if (file == nullptr) return;
+  const Source::Digest digest{std::string(file->code_sha256), std::string(file->flags)};
+  if (!source.files.emplace(name, digest).second) return;
   for (const std::string_view included : file->includes) add(included, source);
+  add(std::string(name.substr(0, name.rfind('.'))) + ".cu", source);
 }
 
 }  // namespace
 
 std::string Source::sha256() const {
   std::string text;
-  for (const auto& [name, digest] : files) text += fmt::format("{} {}\n", name, digest);
-  return sha256_of(text + flags);
+  for (const auto& [name, digest] : files)
+    text += fmt::format("{} {} {}\n", name, digest.code, digest.flags);
+  return sha256_of(text);
 }
 
 Source source_of(const std::string& operator_name, const Path& path) {
   Source source;
-  for (const std::string_view root : roots(operator_name, path)) {
-    add(root, source);
-    const std::string_view flags = file_of(root)->flags;
-    if (source.flags.empty() || source.flags == flags)
-      source.flags = flags;
-    else
-      source.flags += fmt::format("; {} {}", root, flags);
-  }
+  for (const std::string_view root : roots(operator_name, path)) add(root, source);
   return source;
 }
 
@@ -70,14 +67,14 @@ std::string staleness(const Source& recorded, const Source& now) {
     const auto before = recorded.files.find(name);
     if (before == recorded.files.end())
       changes.push_back(fmt::format("{} is new", name));
-    else if (before->second != digest)
+    else if (before->second.code != digest.code)
       changes.push_back(fmt::format("{} has changed", name));
+    else if (before->second.flags != digest.flags)
+      changes.push_back(fmt::format("{} is compiled with '{}', was with '{}'", name, digest.flags,
+                                    shown(before->second.flags, 200)));
   }
   for (const auto& [name, digest] : recorded.files)
     if (!now.files.contains(name)) changes.push_back(fmt::format("{} is gone", shown(name)));
-  if (recorded.flags != now.flags)
-    changes.push_back(fmt::format("the compile flags were '{}', are '{}'",
-                                  shown(recorded.flags, 200), now.flags));
   if (changes.size() > listed) {
     changes[listed] = fmt::format("{} more", changes.size() - listed);
     changes.resize(listed + 1);

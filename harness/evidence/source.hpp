@@ -1,14 +1,16 @@
 // What the code of a path is made of, and whether evidence of it is STALE.
 //
-//   gpu.fused of simple_gla     gpu/simple_gla/fused.cu and every file of the tree that it includes
-//                               (of simple_gla.backward: fused_backward.cu); where there is no file
-//                               of that name, all of gpu/simple_gla/*.cu and what they include
-//   paths without a device      all of reference/simple_gla/ and what it includes
+//   gpu.fused of simple_gla     gpu/simple_gla/fused.cu (of simple_gla.backward: fused_backward.cu)
+//                               or, where there is no file of that name, all of
+//                               gpu/simple_gla/*.cu;
+//   paths without a device      all of reference/simple_gla/
+//
+// and every file of the tree that these include, with x.cu beside each x.hpp or x.cuh.
 //
 // A file counts by the SHA-256 of its code: comments, blank lines and line breaks are nothing, any
-// other change is one. The compile flags that code depends on count, too. The digests are those of
-// the tree that the program was built from (cmake/source_digests.cmake); no compiler is needed to
-// compare them.
+// other change is one. The compile flags that its code depends on count, too. The digests are those
+// of the tree that the program was built from (cmake/source_digests.cmake); no compiler is needed
+// to compare them.
 #pragma once
 
 #include <map>
@@ -30,10 +32,12 @@ struct SourceFile {
 const std::vector<SourceFile>& source_files();  // in the order of their names
 
 struct Source {
-  std::map<std::string, std::string> files;  // name -> SHA-256 of the code
-  std::string flags;
+  struct Digest {
+    std::string code, flags;  // code: SHA-256
+  };
+  std::map<std::string, Digest> files;  // by name
 
-  std::string sha256() const;  // of all of them
+  std::string sha256() const;  // of all of it
 };
 
 // Empty where the tree has no such files, as of an operator that a test made up.

@@ -215,7 +215,6 @@ void TensorJudge::add_moments(const PairMoments& data) {
                                        data.got.size(), windows.size()));
   pairs_.push_back({data.pair, oracle.rows(), columns, -1, {}});
   columns_.emplace_back();
-  where_.add_pair(data.pair, oracle.rows(), columns);
   const double threshold = overflow_threshold(info_.type);
   const double roundoff = std::max(unit_roundoff(info_.type), declaration_.recipe.operand);
   const double floor = storage_floor(declaration_.recipe, info_.type);
@@ -228,8 +227,9 @@ void TensorJudge::add_moments(const PairMoments& data) {
     if (!block.isFinite().all() || block.abs().maxCoeff() >= threshold / 2) continue;
     const WindowMoments& got = data.got[w];
     const bool zero = data.zero != nullptr && data.zero->middleRows(begin, end - begin).all();
-    if (!std::isfinite(got.rms) || (zero && got.rms != 0)) ++wrong_pattern_;
-    if (zero || !std::isfinite(got.rms) || data.emulation == nullptr) continue;
+    const bool finite = std::isfinite(got.mean) && std::isfinite(got.rms);
+    if (!finite || (zero && got.rms != 0)) ++wrong_pattern_;
+    if (!finite || zero || data.emulation == nullptr) continue;
     const double least = least_rms_error(got, expected[w]);
     for (Index i = begin; i < end; ++i)
       for (Index j = 0; j < columns; ++j) {
