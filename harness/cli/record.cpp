@@ -95,6 +95,9 @@ int record(const Options& options) {
   fmt::print("{}", render(tally, style));
   if (writer.results() == 0) {
     fmt::print("{}: not written, as there is no result\n", options.output);
+    flush_standard_output();
+    if (tally.unavailable > 0)
+      throw ResourceError("every path to be recorded needs a device, and there is none");
     return nothing_judged;
   }
   writer.commit(origin);
