@@ -1,6 +1,7 @@
 # Thin: every target calls a preset of CMakePresets.json. `make demo` and `make test` need nothing but
 # make; they install what is missing first (cmake/install_packages.sh).
 JOBS ?= $(shell nproc)
+evidence = $(wildcard data/evidence/*.h5)
 configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
 
 .PHONY: demo test sanitize hopper portable bench format clean packages
@@ -9,7 +10,8 @@ demo: packages
 	$(call configure_and_build,cpu) --target groundstate
 	mkdir -p reports/demo
 	build/cpu/groundstate run @data/quick.cases -o reports/demo/results.jsonl
-	build/cpu/groundstate report reports/demo/results.jsonl -o reports/demo
+	$(if $(evidence),build/cpu/groundstate judge $(evidence))
+	build/cpu/groundstate report reports/demo/results.jsonl $(evidence) -o reports/demo
 	@echo "Open reports/demo/index.html; the results are in reports/demo/results.jsonl, one JSON object a line."
 
 test: packages

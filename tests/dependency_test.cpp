@@ -51,11 +51,14 @@ const std::vector<Layer> layers = {
      "(harness/(case|generate|judge|operators)|reference/core|gpu/core)/.*"},
     {"harness/(run|calibrate|golden|mutants)/.*",
      "harness/(case|generate|judge|process|fixture|run|SAME)/.*|reference/core/.*|" + registry},
+    {"harness/evidence/.*",
+     "harness/(case|generate|judge|fixture|run|evidence)/.*|reference/core/.*|" + registry},
     {"harness/clock/.*", "harness/(case|generate|judge|run|clock)/.*|reference/core/.*|" +
                              registry + "|gpu/core/.*"},
     {"harness/doctor/.*",
-     "harness/(case|generate|run|golden|doctor)/.*|" + registry + "|" + support_table},
-    {"harness/report/.*", "harness/(case|judge|run|clock|report)/.*|reference/core/.*"},
+     "harness/(case|generate|run|golden|evidence|doctor)/.*|" + registry + "|" + support_table},
+    {"harness/report/.*",
+     "harness/(case|judge|run|clock|evidence|report)/.*|reference/core/.*|" + registry},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},
     {"tests/.*", "(tests|harness|reference|gpu)/.*"},
 };

@@ -1,10 +1,8 @@
 #include "harness/case/case_line.hpp"
 
 #include <fmt/format.h>
-#include <sha2.h>
 
 #include <algorithm>
-#include <array>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -12,6 +10,7 @@
 
 #include "harness/case/error.hpp"
 #include "harness/case/nearest.hpp"
+#include "harness/case/sha256.hpp"
 #include "harness/case/text.hpp"
 
 namespace groundstate::harness {
@@ -106,12 +105,7 @@ std::string Case::canonical() const {
   return line;
 }
 
-std::string Case::id() const {
-  const std::string line = canonical();
-  std::array<char, SHA256_DIGEST_STRING_LENGTH> digest;
-  SHA256Data(reinterpret_cast<const std::uint8_t*>(line.data()), line.size(), digest.data());
-  return {digest.data(), 16};
-}
+std::string Case::id() const { return sha256_of(canonical()).substr(0, 16); }
 
 SplitLine split_case_line(std::string_view text, std::span<const Grammar> grammars) {
   const std::vector<std::string_view> parts = words(text);

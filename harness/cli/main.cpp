@@ -52,6 +52,8 @@ int parse_and_act(int argc, char** argv) {
   add_run(app, action);
   add_compare(app, action);
   add_bench(app, action);
+  add_record(app, action);
+  add_judge(app, action);
   add_golden(app, action);
   add_doctor(app, action);
   add_report(app, action);

@@ -2,9 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <cmath>
-#include <cstdint>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -13,6 +10,7 @@
 #include "harness/cli/arguments.hpp"
 #include "harness/cli/interrupt.hpp"
 #include "harness/cli/progress.hpp"
+#include "harness/cli/run_options.hpp"
 #include "harness/cli/standard_output.hpp"
 #include "harness/cli/verbs.hpp"
 #include "harness/fixture/write.hpp"
@@ -29,12 +27,9 @@ namespace groundstate::harness::cli {
 namespace {
 
 struct Options {
-  std::vector<std::string> cases, paths;
-  std::string output, save, pairs = "auto";
-  double max_cost = 1e12, max_memory = 4;
-  std::optional<double> time_out;
-  bool json = false, progress = false, no_contracts = false, all = false, no_isolation = false,
-       resume = false;
+  CaseRunning running;
+  std::string output, save;
+  bool json = false, no_contracts = false, resume = false;
 };
 
 // Writes inputs once a case and the outputs of every path.
@@ -63,26 +58,12 @@ class Saver {
 };
 
 int run(const Options& options) {
-  const std::vector<CaseEntry> entries = expand_arguments(options.cases);
-  RunOptions how;
-  how.paths = options.paths;
+  const std::vector<CaseEntry> entries = expand_arguments(options.running.cases);
+  RunOptions how = options.running.options(entries);
   how.equalities = !options.no_contracts;
-  how.max_flops = options.max_cost;
-  how.max_bytes = options.max_memory * 0x1p30;
-  how.tick = check_interrupt;
-  how.pairs = pairs_of(options.pairs);
-  for (const CaseEntry& entry : entries)
-    for (const std::string& path : options.paths) checked_variant(operator_of(entry.value), path);
-
   // What is saved is in the memory of the process that computed it.
-  const bool isolated = !options.no_isolation && options.save.empty();
-  if (options.time_out && !isolated)
-    throw UsageError("--timeout needs the isolation that --no-isolation and --save give up");
-  CaseIsolation isolation;
-  if (options.time_out)
-    isolation.time_out =
-        std::chrono::milliseconds(std::max<std::int64_t>(std::llround(*options.time_out * 1e3), 1));
-  isolation.hear = [](const std::string& said) { fmt::print(stderr, "{}", said); };
+  const bool isolated = !options.running.no_isolation && options.save.empty();
+  const CaseIsolation isolation = options.running.isolation(isolated);
 
   RecordedRun recorded{std::vector<std::optional<RecordedCase>>(entries.size()), 0};
   if (options.resume) {
@@ -112,8 +93,8 @@ int run(const Options& options) {
     };
   }
 
-  const TableStyle style{colour_wanted(), entries.size() > 3 && !options.all};
-  Progress progress(static_cast<Index>(entries.size()) - finished, options.progress);
+  const TableStyle style{colour_wanted(), entries.size() > 3 && !options.running.details};
+  Progress progress(static_cast<Index>(entries.size()) - finished, options.running.progress);
   Tally tally;
   std::vector<FilePart> parts;
   for (std::size_t i = 0; i < entries.size(); ++i) {
@@ -164,9 +145,8 @@ void add_run(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand(
       "run", "Run paths of cases against the oracle and check bitwise contracts");
-  verb->add_option("case", options->cases, "Case lines ('simple_gla T=63,64') and @files.cases")
-      ->required();
-  verb->add_option("--path", options->paths,
+  options->running.declare(*verb);
+  verb->add_option("--path", options->running.paths,
                    "Variants to run, e.g. 'chunked[chunk=128]:single'; default: all paths")
       ->take_all();
   verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
@@ -174,27 +154,10 @@ void add_run(CLI::App& app, Action& action) {
   verb->add_option("--save", options->save,
                    "Write inputs and outputs to this HDF5 file; without isolation")
       ->check(file_name);
-  verb->add_option("--pairs", options->pairs,
-                   "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
-      ->check(pairs_option);
-  verb->add_option("--max-cost", options->max_cost,
-                   "Flop of one path above which it is UNSUPPORTED")
-      ->check(positive_number);
-  verb->add_option("--max-memory", options->max_memory,
-                   "GiB of tensors above which a case is UNSUPPORTED")
-      ->check(positive_number);
   verb->add_flag("--resume", options->resume,
                  "Go on with the file of -o: cases that are finished there are not run again");
-  verb->add_option("--timeout", options->time_out,
-                   "Seconds after which the path that a case is at has FAILED; default: none")
-      ->check(time_out_option);
-  verb->add_flag("--no-isolation", options->no_isolation,
-                 "Run in this process, for debuggers: a crash ends everything");
   verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
-  verb->add_flag("--details", options->all, "A table for each case, however many there are");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");
-  verb->add_flag("--progress", options->progress,
-                 "Progress on standard error even when it is no terminal");
   verb->callback([options, &action] { action = [options] { return run(*options); }; });
 }
 

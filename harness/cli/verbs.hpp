@@ -16,6 +16,8 @@ void add_generate(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
+void add_record(CLI::App& app, Action& action);
+void add_judge(CLI::App& app, Action& action);
 void add_golden(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);

@@ -75,7 +75,8 @@ class RotatedRuns {
     const bool on_device = op.path(variant.path)->needs_device;
     for (Index i = 0; i < Protocol::rotated_sets; ++i) {
       const Tensors inputs = generate(op.inputs(c));
-      runs_.push_back(on_device ? op.prepare(c, variant, inputs)
+      const GuardedTensors outputs(specs_);
+      runs_.push_back(on_device ? op.prepare(c, variant, inputs, outputs.tensors())
                                 : std::make_unique<HostRun>(op, c, variant, inputs));
     }
   }

@@ -10,6 +10,7 @@
 #include "harness/doctor/finding.hpp"
 #include "harness/doctor/hard_inputs.hpp"
 #include "harness/doctor/source_tree.hpp"
+#include "harness/evidence/evidence.hpp"
 #include "harness/operators/operator.hpp"
 
 namespace groundstate::harness {
@@ -33,13 +34,15 @@ Finding check_bitwise_pairs(const Operator& op, const HardInputs& inputs);
 // Whether they are right is for `golden verify` to say.
 std::vector<Finding> check_goldens(const SourceTree& tree);
 
-// Where there are paths that need a device, there is evidence: a file data/evidence/<operator>.* or
-// <operator>-*, with _ for the point of a backward.
-Finding check_evidence(const SourceTree& tree, const std::string& operator_name,
-                       std::span<const Path> paths);
+// Of every one of these paths (the operator's that need a device) there is evidence, not STALE, of
+// each of the cases that it takes by default; and the files that it is written in are those that
+// the program was built from, as it knows no others.
+Finding check_evidence(const SourceTree& tree, const Operator& op, std::span<const Path> paths,
+                       const std::vector<Case>& cases, const std::vector<Evidence>& evidence);
 
 // The rows between the markers of the README are those of `support`, and it names every verb.
-std::vector<Finding> check_readme(const SourceTree& tree, std::span<const std::string> verbs);
+std::vector<Finding> check_readme(const SourceTree& tree, std::span<const std::string> verbs,
+                                  const std::vector<Evidence>& evidence);
 
 // There are files tests/reference/<operator>_*test.cpp; for a backward, one that speaks of it.
 Finding check_tests(const SourceTree& tree, const std::string& operator_name);

@@ -1,11 +1,28 @@
 #include "harness/doctor/doctor.hpp"
 
+#include <algorithm>
 #include <iterator>
 
+#include "harness/case/error.hpp"
 #include "harness/doctor/checks.hpp"
+#include "harness/evidence/coverage.hpp"
 #include "harness/operators/registry.hpp"
 
 namespace groundstate::harness {
+namespace {
+
+// A file that cannot be read is the check of goldens' to report.
+std::vector<Case> quick_cases(const SourceTree& tree) {
+  std::vector<Case> cases;
+  try {
+    for (CaseEntry& entry : read_case_file(tree.path("data/quick.cases"), grammars()))
+      cases.push_back(std::move(entry.value));
+  } catch (const UsageError&) {
+  }
+  return cases;
+}
+
+}  // namespace
 
 std::vector<Finding> examine(const SourceTree& tree, std::span<const std::string> verbs,
                              std::chrono::year_month_day today) {
@@ -25,10 +42,17 @@ std::vector<Finding> examine(const SourceTree& tree, std::span<const std::string
       [&](const Operator& op, const HardInputs& own) { return check_hard_inputs(op, own, today); });
   of_each(check_bitwise_pairs);
   append(check_goldens(tree));
-  of_each([&](const Operator& op, const HardInputs&) {
-    return check_evidence(tree, op.grammar().operator_name, op.paths());
+  const EvidenceFolder evidence = read_evidence_folder(tree.path(evidence_folder));
+  if (!evidence.unreadable.empty()) result.push_back({"evidence", "", "", evidence.unreadable});
+  const std::vector<Case> quick = quick_cases(tree);
+  of_each([&](const Operator& op, const HardInputs& own) {
+    std::vector<Path> paths;
+    std::ranges::copy_if(op.paths(), std::back_inserter(paths), &Path::needs_device);
+    std::vector<Case> cases = quick;
+    for (const CaseEntry& entry : own.entries) cases.push_back(entry.value);
+    return check_evidence(tree, op, paths, cases, evidence.files);
   });
-  append(check_readme(tree, verbs));
+  append(check_readme(tree, verbs, evidence.files));
   of_each([&](const Operator& op, const HardInputs&) {
     return check_tests(tree, op.grammar().operator_name);
   });

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "harness/doctor/checks.hpp"
+#include "harness/evidence/coverage.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/operators/support_table.hpp"
 
@@ -58,7 +59,8 @@ bool names_verb(const std::string& readme, const std::string& verb) {
 
 }  // namespace
 
-std::vector<Finding> check_readme(const SourceTree& tree, std::span<const std::string> verbs) {
+std::vector<Finding> check_readme(const SourceTree& tree, std::span<const std::string> verbs,
+                                  const std::vector<Evidence>& evidence) {
   Finding whole{check, "", fmt::format("{} verbs", verbs.size())};
   const std::optional<std::string> readme = tree.text("README.md");
   if (!readme) {
@@ -81,7 +83,9 @@ std::vector<Finding> check_readme(const SourceTree& tree, std::span<const std::s
     for (const std::string& line : *table)
       if (line.starts_with(start)) own.push_back(line);
     std::erase_if(*table, [&](const std::string& line) { return line.starts_with(start); });
-    const std::vector<std::string> rows = support_rows(*op);
+    const std::vector<std::string> rows = support_rows(*op, [&](const Path& path) {
+      return coverage(evidence, op->grammar().operator_name, path).mark();
+    });
     Finding finding{check, op->grammar().operator_name, fmt::format("{} rows", rows.size())};
     compare(rows, own, finding);
     result.push_back(std::move(finding));

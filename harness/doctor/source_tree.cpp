@@ -7,8 +7,6 @@
 #include <iterator>
 #include <system_error>
 
-#include "harness/case/error.hpp"
-
 namespace groundstate::harness {
 
 namespace fs = std::filesystem;
@@ -17,8 +15,8 @@ SourceTree::SourceTree(fs::path root) : root_(std::move(root)) {
   const std::optional<std::string> build = text("CMakeLists.txt");
   if (build && build->find("project(groundstate ") != build->npos) return;
   std::error_code ignored;
-  throw UsageError(fmt::format("{} is not the root of a source tree of groundstate",
-                               (root_.empty() ? fs::current_path(ignored) : root_).string()));
+  throw NoSourceTree(fmt::format("{} is not the root of a source tree of groundstate",
+                                 (root_.empty() ? fs::current_path(ignored) : root_).string()));
 }
 
 bool SourceTree::has(std::string_view name) const {

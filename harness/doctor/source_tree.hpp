@@ -7,11 +7,17 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/case/error.hpp"
+
 namespace groundstate::harness {
+
+struct NoSourceTree : UsageError {
+  using UsageError::UsageError;
+};
 
 class SourceTree {
  public:
-  // An empty root is the working directory. Throws UsageError when there is no CMakeLists.txt of
+  // An empty root is the working directory. Throws NoSourceTree when there is no CMakeLists.txt of
   // groundstate in it.
   explicit SourceTree(std::filesystem::path root = {});
 

@@ -2,10 +2,8 @@
 
 #include <fmt/format.h>
 #include <gnu/libc-version.h>
-#include <sha2.h>
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -18,6 +16,7 @@
 #include "harness/case/text.hpp"
 #include "harness/fixture/read.hpp"
 #include "harness/fixture/write.hpp"
+#include "harness/generate/tensor_digest.hpp"
 #include "harness/judge/scaled_error.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/run/oracle_tensors.hpp"
@@ -32,25 +31,6 @@ bool same_bits(double a, double b) {
 }
 
 // ---- computing
-
-std::string sha256_of(const Tensor& tensor) {
-  const std::size_t size = size_of(tensor.type());
-  std::vector<std::uint8_t> bytes(tensor.bytes());
-  const auto* const data = static_cast<const std::byte*>(tensor.data());
-  for_each_element(tensor, [&](Index i, Index offset) {
-    std::memcpy(bytes.data() + static_cast<std::size_t>(i) * size,
-                data + static_cast<std::size_t>(offset) * size, size);
-  });
-  std::array<char, SHA256_DIGEST_STRING_LENGTH> digest;
-  return SHA256Data(bytes.data(), bytes.size(), digest.data());
-}
-
-std::string shape_of(const Tensor& tensor) {
-  std::string text;
-  for (const AxisExtent& axis : tensor.axes())
-    text += fmt::format("{}{}={}", text.empty() ? "" : " ", axis.name, axis.extent);
-  return text;
-}
 
 // Irregular, since with a fixed step one channel of every row might be all that is seen.
 std::vector<Index> sample_positions(Index elements) {
@@ -81,7 +61,7 @@ std::vector<double> sample_of(const Tensor& tensor) {
 GoldenTensor sampled(std::string_view group, const Tensor& tensor) {
   return {fmt::format("{}/{}", group, tensor.name()),
           std::string(name_of(tensor.type())),
-          shape_of(tensor),
+          shape_of(tensor.axes()),
           sha256_of(tensor),
           sample_of(tensor),
           {}};

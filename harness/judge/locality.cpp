@@ -61,19 +61,28 @@ Locality::Window Locality::measure(const LocalityErrors& errors, Index begin, In
   return window;
 }
 
-void Locality::add(PairAt pair, const LocalityErrors& errors) {
-  const Index rows = errors.path.rows(), columns = errors.path.cols();
-  if (rows == 0 || columns == 0) return;
+std::vector<std::pair<Index, Index>> Locality::windows(Index rows, Index columns,
+                                                       bool rows_are_time) {
+  if (rows == 0 || columns == 0) return {};
   const Index wanted = std::max(least_rows, (least_elements + columns - 1) / columns);
-  const Index count = axes_.rows_are_time ? std::max<Index>(1, rows / wanted) : 1;
+  const Index count = rows_are_time ? std::max<Index>(1, rows / wanted) : 1;
+  std::vector<std::pair<Index, Index>> result;
+  for (Index w = 0; w < count; ++w)
+    result.emplace_back(w * wanted, w + 1 == count ? rows : (w + 1) * wanted);
+  return result;
+}
+
+void Locality::add(PairAt pair, const LocalityErrors& errors) {
+  const Index columns = errors.path.cols();
+  const auto parts = windows(errors.path.rows(), columns, axes_.rows_are_time);
   const std::size_t first = windows_.size();
-  for (Index w = 0; w < count; ++w) {
-    Window window = measure(errors, w * wanted, w + 1 == count ? rows : (w + 1) * wanted);
+  for (const auto& [begin, end] : parts) {
+    Window window = measure(errors, begin, end);
     if (!axes_.rows_are_time || columns == 1) window.independent /= shared_rows;
     window.pair = pair;
     windows_.push_back(window);
   }
-  if (errors.scaled && axes_.rows_are_time && count >= growth_windows)
+  if (errors.scaled && axes_.rows_are_time && static_cast<Index>(parts.size()) >= growth_windows)
     growing_.emplace_back(first, windows_.size());
 }
 

@@ -28,6 +28,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "harness/judge/clauses.hpp"
@@ -46,6 +47,10 @@ class Locality {
  public:
   static constexpr Index least_rows = 64, least_elements = 256, growth_windows = 4, shared_rows = 8;
   static constexpr double allowed_factor = 2, scaled_floor = 0.06;
+
+  // The windows of a pair's rows, as begin and end.
+  static std::vector<std::pair<Index, Index>> windows(Index rows, Index columns,
+                                                      bool rows_are_time);
 
   explicit Locality(TensorAxes axes) : axes_(std::move(axes)) {}
   void add(PairAt pair, const LocalityErrors& errors);

@@ -24,8 +24,14 @@ void check_shape(const Matrix<double>& oracle, Index rows, Index columns, const 
                                        columns, oracle.rows(), oracle.cols()));
 }
 
-bool is_zero_by_definition(const PairData& data, Index i, Index j) {
+template <class Data>
+bool is_zero_by_definition(const Data& data, Index i, Index j) {
   return data.zero != nullptr && (*data.zero)(i, j);
+}
+
+// Of the tensor.
+Index column_of(const PairData& data, Index j) {
+  return data.columns == nullptr ? j : (*data.columns)[static_cast<std::size_t>(j)];
 }
 
 bool is_nan_row(const Matrix<double>& m, Index row) {
@@ -105,6 +111,7 @@ void TensorJudge::add(const PairData& data) {
     check_shape(oracle, data.emulation->rows(), data.emulation->cols(), "the emulation");
   const bool sampled = data.fields != nullptr;
   pairs_.push_back({data.pair, oracle.rows(), oracle.cols(), sampled ? errors_.places() : -1, {}});
+  columns_.push_back(data.columns == nullptr ? std::vector<Index>() : *data.columns);
   where_.add_pair(data.pair, oracle.rows(), oracle.cols());
   for (Index i = 0; i < oracle.rows(); ++i)
     if (is_nan_row(data.got, i) && !is_nan_row(oracle, i)) where_.add_unwritten_row();
@@ -147,7 +154,9 @@ void TensorJudge::add_sampled(const PairData& data) {
       if (kind_only && error > limits_.maximum) ++wrong_pattern_;
       if (!kind_only && is_16_bit(info_.type) && std::abs(r) >= least_normal(info_.type))
         bias_.add(got, r, unit);
-      if (error > 0) note({data.pair, i, j, got, zero ? 0 : round_to_type(info_.type, r), error});
+      if (error > 0)
+        note({data.pair, i, column_of(data, j), got, zero ? 0 : round_to_type(info_.type, r),
+              error});
       if (data.emulation == nullptr) continue;
       const double emulated = (*data.emulation)(i, j);
       const double baseline =
@@ -180,10 +189,11 @@ void TensorJudge::add_unsampled(const PairData& data) {
           zero ? AbsoluteError{got != 0, false, 0} : absolute_error(got, r, threshold);
       if (error.wrong) {
         ++wrong_pattern_;
-        where_.add_bad(data.pair, oracle.rows(), i, j);
+        where_.add_bad(data.pair, oracle.rows(), i, column_of(data, j));
         std::vector<Index>& bad_rows = pairs_.back().bad_rows;
         if (bad_rows.empty() || bad_rows.back() != i) bad_rows.push_back(i);
-        note({data.pair, i, j, got, zero ? 0 : round_to_type(info_.type, r), infinity});
+        note({data.pair, i, column_of(data, j), got, zero ? 0 : round_to_type(info_.type, r),
+              infinity});
       }
       if (data.emulation == nullptr || !error.judged) continue;
       const AbsoluteError baseline = absolute_error((*data.emulation)(i, j), r, threshold);
@@ -192,6 +202,45 @@ void TensorJudge::add_unsampled(const PairData& data) {
       local.emulation(i, j) = baseline.value;
       local.floor(i, j) = roundoff * std::abs(r) + floor;
     }
+  if (data.emulation != nullptr) locality_.add(data.pair, local);
+}
+
+void TensorJudge::add_moments(const PairMoments& data) {
+  const Matrix<double>& oracle = data.oracle;
+  const Index columns = oracle.cols();
+  const auto windows = Locality::windows(oracle.rows(), columns, info_.axes.rows_are_time);
+  const std::vector<WindowMoments> expected = window_moments(oracle, info_.axes.rows_are_time);
+  if (data.got.size() != windows.size())
+    throw std::logic_error(fmt::format("{} has moments of {} windows, the oracle {}", info_.name,
+                                       data.got.size(), windows.size()));
+  pairs_.push_back({data.pair, oracle.rows(), columns, -1, {}});
+  columns_.emplace_back();
+  const double threshold = overflow_threshold(info_.type);
+  const double roundoff = std::max(unit_roundoff(info_.type), declaration_.recipe.operand);
+  const double floor = storage_floor(declaration_.recipe, info_.type);
+  const Matrix<double> none = Matrix<double>::Zero(oracle.rows(), columns);
+  LocalityErrors local{none, none, none, false};
+  for (std::size_t w = 0; w < windows.size(); ++w) {
+    const auto& [begin, end] = windows[w];
+    const auto block = oracle.middleRows(begin, end - begin).array();
+    // What may overflow may leave no moments.
+    if (!block.isFinite().all() || block.abs().maxCoeff() >= threshold / 2) continue;
+    const WindowMoments& got = data.got[w];
+    const bool zero = data.zero != nullptr && data.zero->middleRows(begin, end - begin).all();
+    const bool finite = std::isfinite(got.mean) && std::isfinite(got.rms);
+    if (!finite || (zero && got.rms != 0)) ++wrong_pattern_;
+    if (!finite || zero || data.emulation == nullptr) continue;
+    const double least = least_rms_error(got, expected[w]);
+    for (Index i = begin; i < end; ++i)
+      for (Index j = 0; j < columns; ++j) {
+        const double r = oracle(i, j);
+        const AbsoluteError baseline = absolute_error((*data.emulation)(i, j), r, threshold);
+        if (is_zero_by_definition(data, i, j) || !baseline.judged || baseline.wrong) continue;
+        local.path(i, j) = least;
+        local.emulation(i, j) = baseline.value;
+        local.floor(i, j) = roundoff * std::abs(r) + floor;
+      }
+  }
   if (data.emulation != nullptr) locality_.add(data.pair, local);
 }
 
@@ -224,12 +273,15 @@ void TensorJudge::add_clauses(TensorVerdict& verdict) const {
 // The elements above the threshold; those of unsampled pairs are in where_ already.
 Where TensorJudge::locate(double threshold) const {
   WhereHistogram histogram = where_;
-  for (const PicturedPair& judged : pairs_) {
+  for (std::size_t p = 0; p < pairs_.size(); ++p) {
+    const PicturedPair& judged = pairs_[p];
     if (judged.place < 0) continue;
     Index place = judged.place;
     for (Index i = 0; i < judged.rows; ++i)
       for (Index j = 0; j < judged.columns; ++j, ++place)
-        if (errors_[place] > threshold) histogram.add_bad(judged.pair, judged.rows, i, j);
+        if (errors_[place] > threshold)
+          histogram.add_bad(judged.pair, judged.rows, i,
+                            columns_[p].empty() ? j : columns_[p][static_cast<std::size_t>(j)]);
   }
   std::optional<BadElement> first;
   for (const First& candidate : first_)

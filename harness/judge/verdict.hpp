@@ -7,6 +7,7 @@
 //
 //   sampled pair    (with fields)     pattern, A, B, C, D, E in scaled errors
 //   unsampled pair  (without fields)  pattern, C, E in absolute errors against the emulation
+//   its moments     (window_moments)  pattern, E: the least RMS error that they allow
 //
 // `pattern` counts elements whose kind is wrong: NaN or infinity where the oracle has none (or the
 // reverse, or another sign), and non-zeros where the case makes zeros by definition; none is
@@ -34,6 +35,7 @@
 #include "harness/judge/scaled_error.hpp"
 #include "harness/judge/status.hpp"
 #include "harness/judge/where.hpp"
+#include "harness/judge/window_moments.hpp"
 
 namespace groundstate::harness {
 
@@ -61,6 +63,17 @@ struct PairData {
   const Matrix<double>* form = nullptr;       // the form term
   const Matrix<bool>* zero = nullptr;         // elements that are zero by definition
   const Matrix<double>* emulation = nullptr;  // the same path, emulated
+  // Of the tensor, where the matrices have not all of its columns; coordinates are the tensor's.
+  const std::vector<Index>* columns = nullptr;
+};
+
+// A pair whose output is known by the moments of its windows only.
+struct PairMoments {
+  PairAt pair;
+  const std::vector<WindowMoments>& got;
+  const Matrix<double>& oracle;
+  const Matrix<bool>* zero = nullptr;
+  const Matrix<double>* emulation = nullptr;
 };
 
 struct TensorVerdict {
@@ -83,6 +96,7 @@ class TensorJudge {
   TensorJudge(TensorInfo info, PathDeclaration declaration);
   void reserve(Index elements);
   void add(const PairData& data);
+  void add_moments(const PairMoments& data);
   TensorVerdict finish() const;
 
  private:
@@ -103,6 +117,7 @@ class TensorJudge {
   PathDeclaration declaration_;
   Triple limits_;
   std::vector<PicturedPair> pairs_;
+  std::vector<std::vector<Index>> columns_;  // of each pair; empty: all
   ErrorList errors_, emulation_errors_;
   Index sampled_ = 0, emulated_ = 0, wrong_pattern_ = 0;
   Index failed_emulations_ = 0;  // elements that only the emulation makes NaN or infinite

@@ -26,11 +26,13 @@ std::vector<std::string> support_header() {
           rule};
 }
 
-std::vector<std::string> support_rows(const Operator& op) {
+std::vector<std::string> support_rows(const Operator& op, const EvidenceMark& evidence) {
   std::vector<std::string> rows;
   for (const Path& path : op.paths()) {
-    std::string row = fmt::format("| {} | {} | {} |", op.grammar().operator_name, path.name,
-                                  path.needs_device ? "gpu" : "cpu");
+    std::string device = path.needs_device ? "gpu" : "cpu";
+    if (path.needs_device && evidence) device += ", " + evidence(path);
+    std::string row =
+        fmt::format("| {} | {} | {} |", op.grammar().operator_name, path.name, device);
     for (const std::string& recipe : columns())
       row += std::ranges::find(path.recipes, recipe) != path.recipes.end() ? " yes |" : " - |";
     std::vector<std::string> profiles;

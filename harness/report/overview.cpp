@@ -70,6 +70,7 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
   for (const Status status : {Status::failed, Status::mistrusted, Status::marginal, Status::passed,
                               Status::unsupported, Status::unavailable})
     if (counts[status] > 0) statuses.push_back({status, counts[status]});
+  for (const ReportedEvidence& own : records.evidence) stale += own.stale;
   headline = failures > 0  ? fmt::format("{} of {} failed", failures,
                                          plural(judged, "judged result", "judged results"))
              : judged == 0 ? "nothing was judged"
@@ -83,6 +84,7 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
     headline += fmt::format(", {} failed", plural(failed, "timing", "timings"));
   if (broken > 0)
     headline += fmt::format(", {} broken", plural(broken, "bitwise contract", "bitwise contracts"));
+  if (stale > 0) headline += fmt::format(", {} STALE", plural(stale, "result", "results"));
   if (!records.problems.empty())
     headline += fmt::format(
         ", {} expired or not needed",

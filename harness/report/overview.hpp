@@ -40,6 +40,7 @@ struct Overview {
   std::string headline;               // "3 of 352 results failed, 1 bitwise contract broken"
   std::vector<StatusCount> statuses;  // without those that nothing has
   Index contracts = 0, broken = 0;
+  Index stale = 0;  // results of evidence that are
   std::vector<ReportedCase> cases;
   std::vector<RaisedClause> raised;
   std::vector<ComparedTiming> timings;

@@ -402,6 +402,18 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
   plots.drawings = draw_with_gnuplot(plots.scripts);
   result.missing_pictures = plots.drawings.missing;
 
+  list evidence;
+  for (const ReportedEvidence& own : records.evidence) {
+    object entry = {{"file", printable(own.file)},
+                    {"device", own.device},
+                    {"date", own.date},
+                    {"driver", own.driver},
+                    {"toolkit", own.toolkit},
+                    {"results", number(own.results)},
+                    {"stale", own.stale == 0 ? "" : number(own.stale)}};
+    put(entry, "reasons", fmt::format("{}", fmt::join(own.reasons, "; ")));
+    evidence.push_back(entry);
+  }
   list tiles, environments, problems, broken, shown, raised, legend;
   const auto tile = [&](std::string_view name, std::string_view css, Index count) {
     tiles.push_back(
@@ -412,6 +424,7 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
   tile("cases", "", static_cast<Index>(overview.cases.size()));
   if (overview.contracts > 0) tile("bitwise contracts", "", overview.contracts);
   if (overview.broken > 0) tile("contracts broken", "FAILED", overview.broken);
+  if (overview.stale > 0) tile("STALE", "STALE", overview.stale);
   for (const std::string& text : records.environments)
     environments.push_back(object{{"text", text}});
   for (const ReportedProblem& own : records.problems)
@@ -462,6 +475,8 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
                  {"cases", data(cases_data(overview))},
                  {"has_powers", data(!powers.empty())},
                  {"powers", data(powers)},
+                 {"has_evidence", data(!evidence.empty())},
+                 {"evidence", data(evidence)},
                  {"has_contracts", data(!contracts.empty())},
                  {"contracts", data(contracts)}};
   if (!result.missing_pictures.empty())

@@ -13,6 +13,9 @@
 
 #include "harness/case/error.hpp"
 #include "harness/case/text.hpp"
+#include "harness/evidence/evidence.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/run/outputs.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -376,6 +379,65 @@ void read_file(const std::string& name, Records& records) {
   if (found == 0) throw UsageError(fmt::format("{}: holds no result", name));
 }
 
+// ---- evidence
+
+// Why the evidence of a variant is STALE, if it is.
+std::string staleness(const Evidence& evidence, const RecordOrigin& own, const std::string& path) {
+  try {
+    const Operator& op = operator_of(parse_case(own.case_text, grammars()));
+    return evidence.staleness(own.operator_name, *op.path(checked_variant(op, path).path));
+  } catch (const UsageError& error) {
+    return error.what();
+  }
+}
+
+void mark(const Evidence& evidence, ReportedResult& own, ReportedEvidence& file) {
+  std::string note =
+      printable(fmt::format("evidence from {}, {}", own.result.device, evidence.origin.date));
+  ++file.results;
+  if (const std::string stale = staleness(evidence, own, own.result.path); !stale.empty()) {
+    note += fmt::format("; STALE: {}", stale);
+    ++file.stale;
+    const std::string path = own.result.path.substr(0, own.result.path.find_first_of("[:"));
+    std::string reason = fmt::format("{}: {}", path, stale);
+    if (std::ranges::find(file.reasons, reason) == file.reasons.end())
+      file.reasons.push_back(std::move(reason));
+  }
+  own.result.note += fmt::format("{}{}", own.result.note.empty() ? "" : "; ", note);
+}
+
+void read_evidence_file(const std::string& name, Records& records) {
+  const Evidence evidence = read_evidence(name);
+  ReportedEvidence file{name,
+                        printable(evidence.device()),
+                        printable(evidence.origin.date),
+                        printable(evidence.origin.driver),
+                        printable(evidence.origin.toolkit),
+                        0,
+                        0,
+                        {}};
+  const auto require_whole = [](const std::string& source, const std::vector<std::string>& damage) {
+    if (!damage.empty()) throw UsageError(fmt::format("{}: {}", source, damage.front()));
+  };
+  require_whole(name, evidence.damage);
+  for (const EvidenceCase& own : evidence.cases) {
+    const std::string source = fmt::format("{}: /{}", name, own.id);
+    require_whole(source, own.damage);
+    const std::size_t before = records.results.size();
+    for (const std::string_view line : split(own.record, '\n')) {
+      if (line.empty()) continue;
+      try {
+        add_record(source, std::string(line), records);
+      } catch (const BadRecord& bad) {
+        throw UsageError(fmt::format("{}: {}", source, bad.what()));
+      }
+    }
+    for (std::size_t i = before; i < records.results.size(); ++i)
+      mark(evidence, records.results[i], file);
+  }
+  records.evidence.push_back(std::move(file));
+}
+
 }  // namespace
 
 double ReportedResult::ratio() const {
@@ -404,7 +466,11 @@ std::string ReportedResult::finding() const {
 Records read_records(const std::vector<std::string>& files) {
   Records records;
   records.files = files;
-  for (const std::string& file : files) read_file(file, records);
+  for (const std::string& file : files)
+    if (file.ends_with(".h5"))
+      read_evidence_file(file, records);
+    else
+      read_file(file, records);
   return records;
 }
 

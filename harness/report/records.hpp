@@ -1,9 +1,12 @@
 // What `run -o` and `compare -o` (harness/run/result.hpp) and `bench -o`
-// (harness/clock/bench_row.hpp) have written, read back.
+// (harness/clock/bench_row.hpp) have written, read back; and evidence (*.h5), which has the lines of
+// results case by case.
 //
 // A line is one object: a result, a bitwise contract, a raised limit that is a problem, or a
-// timing. Blank lines are skipped. Throws UsageError for a file that cannot be read or holds no
-// record, and for a line that is no such object, naming file, line and what is wrong with it.
+// timing. Blank lines are skipped. The note of a result from evidence says so, with device and date,
+// and why it is STALE where it is. Throws UsageError for a file that cannot be read or holds no
+// record, for evidence that is not as it was written, and for a line that is no such object, naming
+// file, line and what is wrong with it.
 #pragma once
 
 #include <optional>
@@ -47,9 +50,16 @@ struct ReportedProblem : RecordOrigin {
 struct ReportedTiming : RecordOrigin {
   BenchRow row;
 };
+// A file of evidence.
+struct ReportedEvidence {
+  std::string file, device, date, driver, toolkit;
+  Index results = 0, stale = 0;
+  std::vector<std::string> reasons;  // why some are STALE: "gpu.fused: ... has changed", each once
+};
 
 struct Records {
   std::vector<std::string> files;
+  std::vector<ReportedEvidence> evidence;
   std::vector<ReportedResult> results;
   std::vector<ReportedContract> contracts;
   std::vector<ReportedProblem> problems;

@@ -65,7 +65,7 @@ std::string paths_of(const ReportedCase& own) {
 }  // namespace
 
 std::string summary(const Records& records, const Overview& overview) {
-  list tiles, failures, broken, problems, raised, speed, cases, environments;
+  list tiles, failures, broken, problems, raised, speed, cases, evidence, environments;
   for (const StatusCount& own : overview.statuses)
     tiles.push_back(object{{"name", std::string(name_of(own.status))},
                            {"count", fmt::format("{}", own.count)}});
@@ -113,6 +113,12 @@ std::string summary(const Records& records, const Overview& overview) {
                            {"path_codes", paths_of(own)},
                            {"clause", nearest != nullptr ? nearest->worst_clause() : ""}});
   }
+  for (const ReportedEvidence& own : records.evidence)
+    evidence.push_back(object{{"device", own.device},
+                              {"date", own.date},
+                              {"results", fmt::format("{}", own.results)},
+                              {"stale", fmt::format("{}", fmt::join(own.reasons, "; "))},
+                              {"file_code", code(own.file)}});
   for (const std::string& text : records.environments)
     environments.push_back(object{{"text", text}});
   kainjow::mustache::mustache document(templates::summary);
@@ -129,6 +135,8 @@ std::string summary(const Records& records, const Overview& overview) {
                                 {"has_speed", data(!speed.empty())},
                                 {"speed", data(speed)},
                                 {"cases", data(cases)},
+                                {"has_evidence", data(!evidence.empty())},
+                                {"evidence", data(evidence)},
                                 {"environments", data(environments)}});
 }
 

@@ -100,16 +100,45 @@ Contribution contribution(const Measured& measured, std::size_t output, std::siz
   return own;
 }
 
-void judge_contribution(const Contribution& own, const Pair& pair, const Tensor& tensor,
-                        ElementType type, TensorJudge& judge) {
-  const PairSlice at(tensor, pair);
-  const Matrix<double> got = gather_output(tensor, pair);
+// Some columns of a matrix, unless it is absent.
+template <class Scalar>
+void keep_columns(Matrix<Scalar>& matrix, const std::vector<Index>& columns) {
+  if (matrix.cols() > 0) matrix = Matrix<Scalar>(matrix(Eigen::all, columns));
+}
+
+// Hands the contribution on, with what is known of the output at its place.
+void judge_contribution(Contribution own, const Pair& pair, std::size_t output,
+                        const TensorSpec& spec, const Candidate& candidate, TensorJudge& judge) {
+  const PairAt place = PairSlice(spec.axes, pair).place;
   const bool emulated = !own.emulations.empty();
-  const Matrix<double> emulation =
-      emulated ? farthest(own.emulations, own.oracle, type) : Matrix<double>();
-  judge.add({at.place, got, own.oracle, own.scaled ? &own.fields : nullptr,
-             own.form.size() > 0 ? &own.form : nullptr, own.zero.size() > 0 ? &own.zero : nullptr,
-             emulated ? &emulation : nullptr});
+  Matrix<double> emulation =
+      emulated ? farthest(own.emulations, own.oracle, candidate.types[output]) : Matrix<double>();
+  const auto add = [&](const Matrix<double>& got, const std::vector<Index>* columns) {
+    judge.add({place, got, own.oracle, own.scaled ? &own.fields : nullptr,
+               own.form.size() > 0 ? &own.form : nullptr, own.zero.size() > 0 ? &own.zero : nullptr,
+               emulated ? &emulation : nullptr, columns});
+  };
+  if (candidate.known == nullptr) {
+    add(gather_output(*find(*candidate.outputs, spec.name), pair), nullptr);
+    return;
+  }
+  const KnownOutput& known = *(*candidate.known)[output];
+  const std::optional<KnownOutput::Kept> kept = known.kept(pair);
+  if (!kept) {
+    judge.add_moments({place, known.moments(pair), own.oracle,
+                       own.zero.size() > 0 ? &own.zero : nullptr, emulated ? &emulation : nullptr});
+    return;
+  }
+  for (Matrix<double>* const matrix : {&own.oracle, &own.form, &own.fields.input, &own.fields.carry,
+                                       &own.fields.gate, &own.fields.open, &emulation})
+    keep_columns(*matrix, kept->columns);
+  keep_columns(own.zero, kept->columns);
+  add(kept->elements, &kept->columns);
+}
+
+bool is_given(const Candidate& candidate, std::size_t output, const TensorSpec& spec) {
+  return candidate.known != nullptr ? (*candidate.known)[output].has_value()
+                                    : find(*candidate.outputs, spec.name) != nullptr;
 }
 
 // The form terms of a sampled pair for one candidate.
@@ -229,14 +258,14 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
     parallel_for(static_cast<Index>(candidates.size()) * outputs, [&](Index job) {
       const auto k = static_cast<std::size_t>(job / outputs),
                  output = static_cast<std::size_t>(job % outputs);
-      const Tensor* const tensor = find(*candidates[k].outputs, specs[output].name);
-      if (tensor == nullptr) return;
+      if (!is_given(candidates[k], output, specs[output])) return;
       for (Index i = 0; i < size; ++i) {
         const Pair& pair = pairs[static_cast<std::size_t>(begin + i)];
         Contribution& sum = open[static_cast<std::size_t>(job)][places[output].key(pair)];
         sum.add(contribution(measured[static_cast<std::size_t>(i)], output, k, candidates[k]));
         if (sum.pairs < places[output].contributors(pair)) continue;
-        judge_contribution(sum, pair, *tensor, candidates[k].types[output], judges[k][output]);
+        judge_contribution(std::move(sum), pair, output, specs[output], candidates[k],
+                           judges[k][output]);
         open[static_cast<std::size_t>(job)].erase(places[output].key(pair));
       }
     });
@@ -254,8 +283,7 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
   for (std::size_t k = 0; k < candidates.size(); ++k) {
     std::vector<TensorVerdict> tensors;
     for (std::size_t i = 0; i < specs.size(); ++i)
-      if (find(*candidates[k].outputs, specs[i].name) != nullptr)
-        tensors.push_back(judges[k][i].finish());
+      if (is_given(candidates[k], i, specs[i])) tensors.push_back(judges[k][i].finish());
     result.paths.push_back(combine(std::move(tensors)));
   }
   return result;

@@ -7,11 +7,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "harness/judge/verdict.hpp"
 #include "harness/operators/operator.hpp"
+#include "harness/run/recorded_output.hpp"
 #include "harness/run/scale.hpp"
 
 namespace groundstate::harness {
@@ -19,7 +21,10 @@ namespace groundstate::harness {
 // Outputs to be judged, from one of our paths or from somebody else's file.
 struct Candidate {
   const Tensors* outputs = nullptr;  // absent tensors are not judged
-  std::vector<ElementType> types;    // declared type of each output of the operator
+  // Instead of them what was recorded, for each output of the operator. Pairs that contribute to
+  // what is kept must be among those with sensitivities.
+  const std::vector<std::optional<KnownOutput>>* known = nullptr;
+  std::vector<ElementType> types;  // declared type of each output of the operator
   PathDeclaration declaration;
   PathVariant form;  // what it says, or is taken, to be
   Index chunk = 0;   // of its form, for "where"; 0: none

@@ -5,8 +5,8 @@
 namespace groundstate::harness {
 
 PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
-  const bool has_time = std::any_of(axes.begin(), axes.end(),
-                                    [](const AxisExtent& axis) { return axis.name == Time::name; });
+  rows_are_time = std::any_of(axes.begin(), axes.end(),
+                              [](const AxisExtent& axis) { return axis.name == Time::name; });
   const auto rows_along = [this](Index extent, Index stride) {
     rows = extent;
     row_stride = stride;
@@ -28,8 +28,8 @@ PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
       rows_along(pair.length, axis.stride);
       start += pair.begin * axis.stride;
     }
-    if (axis.name == groundstate::Key::name && !has_time) rows_along(axis.extent, axis.stride);
-    if ((axis.name == groundstate::Key::name && has_time) || axis.name == Value::name)
+    if (axis.name == groundstate::Key::name && !rows_are_time) rows_along(axis.extent, axis.stride);
+    if ((axis.name == groundstate::Key::name && rows_are_time) || axis.name == Value::name)
       columns_along(axis.extent, axis.stride);
   }
 }

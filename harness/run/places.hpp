@@ -15,6 +15,7 @@ namespace groundstate::harness {
 // are what is left of key and value.
 struct PairSlice {
   Index rows = 1, columns = 1, row_stride = 0, column_stride = 0, start = 0;
+  bool rows_are_time = false;
   PairAt place;  // sequence and head as the tensor counts them
 
   PairSlice(const Tensor& tensor, const Pair& pair) : PairSlice(tensor.axes(), pair) {}

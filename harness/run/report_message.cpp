@@ -69,11 +69,19 @@ auto fields(PathVerdict& x) {
   auto& [status, tensors] = x;
   return std::tie(status, tensors);
 }
+auto fields(WindowMoments& x) {
+  auto& [mean, rms] = x;
+  return std::tie(mean, rms);
+}
+auto fields(RecordedOutput& x) {
+  auto& [name, type, shape, sha256, elements, moments] = x;
+  return std::tie(name, type, shape, sha256, elements, moments);
+}
 auto fields(Result& x) {
-  auto& [path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict, note,
-         reproducer] = x;
+  auto& [path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict,
+         recorded, note, reproducer] = x;
   return std::tie(path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict,
-                  note, reproducer);
+                  recorded, note, reproducer);
 }
 auto fields(EqualityResult& x) {
   auto& [name, reason, violation] = x;

@@ -8,6 +8,7 @@
 #include "harness/case/case_file.hpp"
 #include "harness/judge/verdict.hpp"
 #include "harness/run/equality.hpp"
+#include "harness/run/recorded_output.hpp"
 
 namespace groundstate::harness {
 
@@ -21,6 +22,7 @@ struct Result {
   bool memory_violated = false;  // wrote outside its outputs; no raised limit covers that
   bool unfinished = false;       // crashed or timed out, and says so in its note
   PathVerdict verdict;
+  std::vector<RecordedOutput> recorded;  // where it was asked for (run_case.hpp)
   std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
   std::string reproducer;
 };

@@ -1,14 +1,13 @@
 #include "harness/run/run_case.hpp"
 
 #include <fmt/format.h>
-#include <sha2.h>
 
-#include <array>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
 
 #include "harness/case/error.hpp"
+#include "harness/case/sha256.hpp"
 #include "harness/fixture/read.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
@@ -27,21 +26,6 @@ struct Ran {
   PathVariant variant;
   GuardedTensors outputs;
 };
-
-Candidate candidate_of(const Operator& op, const Ran& ran) {
-  Candidate candidate;
-  candidate.outputs = &ran.outputs.tensors();
-  for (const Tensor& tensor : ran.outputs.tensors()) candidate.types.push_back(tensor.type());
-  candidate.declaration = {recipe_units(recipe_of(ran.variant)), true};
-  candidate.form = ran.variant;
-  const Path& path = *op.path(ran.variant.path);
-  if (path.takes("chunk")) candidate.chunk = ran.variant.integer("chunk", op.path_keys());
-  // Of an exact path the emulation may be the oracle itself: no error to compare with.
-  if (path.needs_device && !ran.variant.exact())
-    candidate.emulations = op.form_meaning(ran.variant).variants;
-  set_intervals(candidate, op.exact_gates(ran.variant));
-  return candidate;
-}
 
 // The wanted path that a variant is run for in a contract: itself, or one that differs in its keys.
 std::optional<std::size_t> path_of(const PathVariant& v, const CasePlan& plan) {
@@ -65,9 +49,7 @@ std::string request_of(const CaseEntry& entry, const std::vector<Result>& result
   for (const RaisedLimit& limit : entry.raised)
     text += fmt::format("{} {} {} {} {}\n", limit.path, limit.clause, limit.factor,
                         limit.last_day(), limit.reason);
-  std::array<char, SHA256_DIGEST_STRING_LENGTH> digest;
-  SHA256Data(reinterpret_cast<const std::uint8_t*>(text.data()), text.size(), digest.data());
-  return {digest.data(), 16};
+  return sha256_of(text).substr(0, 16);
 }
 
 }  // namespace
@@ -79,6 +61,21 @@ void check_case(const Operator& op, const Case& c) {
     throw UsageError(
         fmt::format("{}: needs {:.3g} GiB for its inputs and outputs; this machine has {:.3g} GiB",
                     c.canonical(), cost.bytes / 0x1p30, memory / 0x1p30));
+}
+
+Candidate candidate_of(const Operator& op, const PathVariant& variant,
+                       std::vector<ElementType> types) {
+  Candidate candidate;
+  candidate.types = std::move(types);
+  candidate.declaration = {recipe_units(recipe_of(variant)), true};
+  candidate.form = variant;
+  const Path& path = *op.path(variant.path);
+  if (path.takes("chunk")) candidate.chunk = variant.integer("chunk", op.path_keys());
+  // Of an exact path the emulation may be the oracle itself: no error to compare with.
+  if (path.needs_device && !variant.exact())
+    candidate.emulations = op.form_meaning(variant).variants;
+  set_intervals(candidate, op.exact_gates(variant));
+  return candidate;
 }
 
 std::vector<std::size_t> CasePlan::wanted_paths() const {
@@ -150,6 +147,10 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   const Tensors inputs = generate(op.inputs(c));
   tick();
   const std::uint64_t inputs_before = digest(inputs);
+  const auto seed = static_cast<std::uint64_t>(c.integer("seed"));
+  std::optional<OutputSample> sample;
+  if (options.recorded_elements)
+    sample.emplace(op.outputs(c), op.pairs(c, inputs), seed, *options.recorded_elements);
   std::vector<Ran> ran;
   for (const std::size_t i : wanted) {
     at(i, "while running");
@@ -166,6 +167,9 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
       result.memory_violated = true;
       result.note = "an input was written to";
     }
+    if (sample)
+      for (const Tensor& tensor : one.outputs.tensors())
+        result.recorded.push_back(record_output(*sample, result.recorded.size(), tensor));
     if (options.save) options.save(result, inputs, one.outputs.tensors());
     ran.push_back(std::move(one));
     tick();
@@ -174,10 +178,14 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   at({}, "while being judged");
   const std::vector<Pair> pairs = op.pairs(c, inputs);
   std::vector<Candidate> candidates;
-  for (const Ran& one : ran) candidates.push_back(candidate_of(op, one));
-  const std::vector<bool> chosen =
-      choose_pairs(pairs, options.pairs, op.cost(c).flops * oracle_runs(wanted_fields(candidates)),
-                   static_cast<std::uint64_t>(c.integer("seed")));
+  for (const Ran& one : ran) {
+    std::vector<ElementType> types;
+    for (const Tensor& tensor : one.outputs.tensors()) types.push_back(tensor.type());
+    candidates.push_back(candidate_of(op, one.variant, std::move(types)));
+    candidates.back().outputs = &one.outputs.tensors();
+  }
+  const std::vector<bool> chosen = choose_pairs(
+      pairs, options.pairs, op.cost(c).flops * oracle_runs(wanted_fields(candidates)), seed);
   const CaseJudgement judgement =
       judge_case(op, c, inputs, pairs, chosen, candidates, [&](Index) { tick(); });
   report.mistrusted = judgement.mistrusted;

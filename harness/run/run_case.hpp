@@ -8,6 +8,7 @@
 
 #include "harness/case/case_file.hpp"
 #include "harness/operators/operator.hpp"
+#include "harness/run/judge_case.hpp"
 #include "harness/run/result.hpp"
 
 namespace groundstate::harness {
@@ -22,6 +23,8 @@ struct RunOptions {
   std::vector<std::string> paths;  // variants as text; empty: the operator's default ones
   std::optional<Index> pairs;      // judged with sensitivities; absent: by cost (sample.hpp)
   bool equalities = true;
+  // Elements of an output and pair to be recorded (output_sample.hpp); absent: nothing is.
+  std::optional<Index> recorded_elements;
   double max_flops = 1e12;                    // of one path; above it the path is UNSUPPORTED
   double max_bytes = 4.0 * (Index{1} << 30);  // of the inputs and the outputs of all paths
   // Called between steps; may throw Interrupted.
@@ -51,6 +54,10 @@ CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions&
 // raised yet.
 CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
                     const RunOptions& options);
+
+// Outputs of a variant of ours as the judge takes them; the element types are those of `outputs`.
+Candidate candidate_of(const Operator& op, const PathVariant& variant,
+                       std::vector<ElementType> types);
 
 // Both of them, and the raised limits of the entry.
 CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options);

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -17,8 +18,10 @@
 #include "harness/case/error.hpp"
 #include "harness/doctor/checks.hpp"
 #include "harness/doctor/takes_effect.hpp"
+#include "harness/evidence/coverage.hpp"
 #include "harness/golden/golden.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/run/run_case.hpp"
 #include "tests/harness/expect_contains.hpp"
 #include "tests/harness/program.hpp"
 #include "tests/harness/temporary_folder.hpp"
@@ -38,7 +41,7 @@ class Doctor : public TemporaryFolder {
   Doctor() {
     for (const char* const name : {"CMakeLists.txt", "README.md"}) fs::copy(name, folder_ / name);
     fs::create_directories(folder_ / "tests");
-    for (const char* const name : {"data", "tests/reference"})
+    for (const char* const name : {"data", "gpu", "reference", "tests/reference"})
       fs::copy(name, folder_ / name, fs::copy_options::recursive);
   }
 
@@ -306,16 +309,85 @@ TEST_F(Doctor, AGoldenFileThatIsMissingOrDamagedIsNamed) {
 
 // ---- evidence
 
-TEST_F(Doctor, APathOnADeviceNeedsEvidenceOfItsOperator) {
-  const std::vector<Path> paths{{"recurrent", {}, {"exact"}, ""},
-                                {"gpu.chunked", {}, {"exact"}, "", true}};
-  const SourceTree tree(folder_);
-  EXPECT_EQ(check_evidence(tree, "simple_gla", std::span(paths).first(1)).note, "no GPU paths");
-  write("data/evidence/simple_gla_backward-h100.h5", "");
-  EXPECT_FALSE(check_evidence(tree, "simple_gla", paths).ok());
-  EXPECT_TRUE(check_evidence(tree, "simple_gla.backward", paths).ok());
-  write("data/evidence/simple_gla.h5", "");
-  EXPECT_TRUE(check_evidence(tree, "simple_gla", paths).ok());
+// The checks take any path for one on a device; here it is the recurrence of decayed_sum.
+class DoctorOfEvidence : public Doctor {
+ protected:
+  // Records these cases of the path into data/evidence/<name>.
+  void record(const std::string& name, const std::vector<std::string>& lines,
+              const std::function<void(Origin&)>& change = {}) const {
+    fs::create_directories(folder_ / "data/evidence");
+    EvidenceWriter writer(folder_ / "data/evidence" / name, 16);
+    Origin origin = origin_here();
+    for (const std::string& text : lines) {
+      RunOptions how;
+      how.paths = {"recurrent"};
+      how.recorded_elements = 16;
+      const Case c = parse_case(text, grammars());
+      writer.add(run_case(op, {c, {}, {}, {}}, how));
+    }
+    origin.sources[source_key("decayed_sum", "recurrent")] = source_of("decayed_sum", recurrent());
+    if (change) change(origin);
+    writer.commit(origin);
+  }
+  Path recurrent() const { return *op.path("recurrent"); }
+  Finding finding(const std::vector<std::string>& lines) const {
+    const EvidenceFolder evidence = read_evidence_folder(folder_ / "data/evidence");
+    EXPECT_TRUE(evidence.unreadable.empty());
+    std::vector<Case> cases;
+    for (const std::string& text : lines) cases.push_back(parse_case(text, grammars()));
+    const std::vector<Path> paths{recurrent()};
+    return check_evidence(SourceTree(folder_), op, paths, cases, evidence.files);
+  }
+
+  const Operator& op = operator_of(parse_case("decayed_sum", grammars()));
+};
+
+TEST_F(DoctorOfEvidence, EveryCaseNeedsSomeThatHolds) {
+  const std::vector<std::string> lines{"decayed_sum T=5", "decayed_sum T=6", "simple_gla T=7",
+                                       "decayed_sum T=6", "decayed_sum T=8"};
+  EXPECT_EQ(finding(lines).missing,
+            (std::vector<std::string>{
+                "recurrent: no evidence of 3 cases, the first is 'decayed_sum T=5'"}));
+  record("a.h5", {"decayed_sum T=5", "decayed_sum T=8"});
+  EXPECT_EQ(finding(lines).missing,
+            (std::vector<std::string>{"recurrent: no evidence of 'decayed_sum T=6'"}));
+  record("b.h5", {"decayed_sum T=6"});
+  EXPECT_TRUE(finding(lines).ok());
+  EXPECT_EQ(finding(lines).note, "3 results of 1 GPU paths");
+}
+
+TEST_F(DoctorOfEvidence, StaleEvidenceIsNamedWithTheFileUnlessThereIsNewer) {
+  const auto older = [](Origin& origin) {
+    origin.sources.begin()->second.files.at("reference/decayed_sum/recurrent.hpp").code = "0";
+  };
+  record("a.h5", {"decayed_sum T=5", "decayed_sum T=6"}, older);
+  EXPECT_EQ(
+      finding({"decayed_sum T=5", "decayed_sum T=6"}).missing,
+      (std::vector<std::string>{"recurrent: STALE of 2 cases, the first is 'decayed_sum T=5': "
+                                "reference/decayed_sum/recurrent.hpp has changed"}));
+  record("b.h5", {"decayed_sum T=5"});
+  EXPECT_EQ(finding({"decayed_sum T=5", "decayed_sum T=6"}).missing,
+            (std::vector<std::string>{"recurrent: STALE of 'decayed_sum T=6': "
+                                      "reference/decayed_sum/recurrent.hpp has changed"}));
+}
+
+// Digests are compared by the program, which must be of this tree.
+TEST_F(DoctorOfEvidence, ASourceThatTheProgramWasNotBuiltFromIsNamed) {
+  record("a.h5", {"decayed_sum T=5"});
+  append("reference/decayed_sum/recurrent.hpp", "// one more comment\n");
+  EXPECT_EQ(finding({"decayed_sum T=5"}).missing,
+            (std::vector<std::string>{"reference/decayed_sum/recurrent.hpp is not the file that "
+                                      "this program was built from; build it again"}));
+}
+
+TEST_F(DoctorOfEvidence, WithoutPathsNoneIsNeeded) {
+  EXPECT_EQ(check_evidence(SourceTree(folder_), op, {}, {}, {}).note, "no GPU paths");
+}
+
+TEST_F(DoctorOfEvidence, AFileThatIsNoEvidenceIsNamed) {
+  write("data/evidence/readme.txt", "not evidence");
+  write("data/evidence/a.h5", "not HDF5");
+  expect_fault("evidence/", {"data/evidence/a.h5: damaged or not a readable HDF5 file"});
 }
 
 // ---- README

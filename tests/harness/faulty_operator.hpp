@@ -51,8 +51,9 @@ class FaultyOperator : public Operator {
     return note;
   }
   std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& v,
-                                     const Tensors& inputs) const override {
-    return own_.prepare(c, v, inputs);
+                                     const Tensors& inputs,
+                                     const Tensors& outputs) const override {
+    return own_.prepare(c, v, inputs, outputs);
   }
   std::vector<Pair> pairs(const Case& c, const Tensors& inputs) const override {
     if (in_pairs) in_pairs();

@@ -220,6 +220,31 @@ TEST_F(Fixture, several_cases_are_groups) {
   EXPECT_NE(cases[1].inputs.find("q"), nullptr);
 }
 
+TEST_F(Fixture, long_texts_links_and_the_compact_format_come_back) {
+  const std::string text(300'000, 'x'), other = "{\"a\": \"\xc3\xa9\\n\"}";
+  std::size_t plain = 0;
+  for (const FileFormat format : {FileFormat::plain, FileFormat::compact}) {
+    FixtureWriter writer(path("a.h5"), format);
+    writer.begin_case("/0123456789abcdef", "x T=3", "x");
+    writer.text("", "record", text);
+    writer.write("outputs/one", number("o", 2.5));
+    writer.link("outputs/one/o", "outputs/two", "o");
+    writer.text("/", "origin", other);
+    writer.commit();
+    const std::vector<FixtureCase> cases = read_fixture(path("a.h5"));
+    ASSERT_EQ(cases.size(), 1u);
+    EXPECT_EQ(std::get<std::string>(cases[0].attributes.at("record")), text);
+    EXPECT_EQ(std::get<std::string>(cases[0].file_attributes.at("origin")), other);
+    ASSERT_EQ(cases[0].outputs.size(), 2u);
+    for (const FixtureOutput& output : cases[0].outputs)
+      EXPECT_EQ(*static_cast<const double*>(output.tensors.find("o")->data), 2.5);
+    const std::size_t size = bytes_of(path("a.h5")).size();
+    EXPECT_LT(size, text.size() / 10) << "texts are compressed";
+    EXPECT_TRUE(format == FileFormat::plain || size < plain / 2);
+    plain = size;
+  }
+}
+
 TEST_F(Fixture, without_commit_nothing_is_left) {
   {
     FixtureWriter writer(path("a.h5"));

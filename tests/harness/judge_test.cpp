@@ -14,6 +14,7 @@
 #include "harness/judge/counting.hpp"
 #include "harness/judge/sensitivity.hpp"
 #include "harness/judge/verdict.hpp"
+#include "harness/judge/window_moments.hpp"
 #include "reference/core/philox.hpp"
 
 namespace groundstate::harness {
@@ -780,6 +781,65 @@ TEST(PathResult, IsTheWorstTensor) {
   EXPECT_EQ(record["worst_tensor"], "ht");
   EXPECT_NO_THROW(record.dump());
   EXPECT_EQ(combine({}).status, Status::passed);
+}
+
+// ---- moments of windows
+
+TEST(WindowMomentsTest, AreNeverFartherApartThanTheOutputs) {
+  for (std::uint64_t seed = 0; seed < 50; ++seed) {
+    const Matrix<double> oracle = random_matrix(128, 8, seed, "oracle"),
+                         noise = random_matrix(128, 8, seed, "noise");
+    for (const double size : {0.0, 1e-12, 0.1, 1e6}) {
+      const Matrix<double> got = oracle + size * noise;
+      const auto a = window_moments(got, true), b = window_moments(oracle, true);
+      ASSERT_EQ(a.size(), 2u);
+      for (std::size_t w = 0; w < a.size(); ++w) {
+        const auto error = (got - oracle).middleRows(static_cast<Index>(64 * w), 64);
+        const double rms = std::sqrt(error.squaredNorm() / static_cast<double>(error.size()));
+        EXPECT_LE(least_rms_error(a[w], b[w]), rms * (1 + 1e-12) + 1e-15 * b[w].rms);
+      }
+    }
+  }
+}
+
+// Of one sign everywhere, or of one size: then they show all of it.
+TEST(WindowMomentsTest, ShowAnOffsetAndAFactorWhole) {
+  const Matrix<double> oracle = random_matrix(64, 4, 1, "oracle");
+  const auto moments = [](const Matrix<double>& m) { return window_moments(m, true).at(0); };
+  EXPECT_NEAR(least_rms_error(moments(oracle.array() + 0.25), moments(oracle)), 0.25, 1e-12);
+  EXPECT_NEAR(least_rms_error(moments(2 * oracle), moments(oracle)), moments(oracle).rms, 1e-12);
+}
+
+TEST(WindowMomentsTest, DoNotOverflowAndAreNaNWhereAnElementIsNotFinite) {
+  Matrix<double> m = Matrix<double>::Constant(64, 4, 1e300);
+  EXPECT_DOUBLE_EQ(window_moments(m, true).at(0).rms, 1e300);
+  EXPECT_DOUBLE_EQ(window_moments(-m, true).at(0).mean, -1e300);
+  for (const double odd : {nan, infinity}) {
+    m(3, 1) = odd;
+    EXPECT_TRUE(std::isnan(window_moments(m, true).at(0).mean));
+    EXPECT_TRUE(std::isnan(window_moments(m, true).at(0).rms));
+  }
+  EXPECT_EQ(window_moments(Matrix<double>::Zero(64, 4), true).at(0).rms, 0);
+  EXPECT_TRUE(window_moments(Matrix<double>::Zero(0, 4), true).empty());
+}
+
+// Outputs whose elements are not known are held to what is certain of them and to no more.
+TEST(WindowMomentsTest, OfHonestOutputsPassAndOfWrongOnesFailWithTheirWindow) {
+  const Problem problem(256, 16, 3, "single", ElementType::float32);
+  const auto verdict = [&](const Matrix<double>& got) {
+    TensorJudge judge({"o", problem.type, Family::diagonal, {}, false}, {problem.recipe, true});
+    const auto moments = window_moments(got, true);
+    judge.add_moments({{1, 2}, moments, problem.oracle, nullptr, &problem.emulation});
+    return judge.finish();
+  };
+  EXPECT_EQ(verdict(problem.got).status, Status::passed);
+  Matrix<double> wrong = problem.got;
+  wrong.middleRows(64, 64) *= 1.01;
+  EXPECT_EQ(verdict(wrong).status, Status::failed);
+  EXPECT_NE(verdict(wrong).finding.find("b=1 h=2 t=64..127"), std::string::npos)
+      << verdict(wrong).finding;
+  wrong(200, 3) = nan;
+  EXPECT_EQ(verdict(wrong).clauses.at(0).value, 1) << "one window is not finite";
 }
 
 }  // namespace

@@ -1,0 +1,28 @@
+// What `run` and `record` are told of how to run cases.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "harness/cli/verbs.hpp"
+#include "harness/run/isolated_case.hpp"
+
+namespace groundstate::harness::cli {
+
+struct CaseRunning {
+  std::vector<std::string> cases, paths;
+  std::string pairs = "auto";
+  double max_cost = 1e12, max_memory = 4;
+  std::optional<double> time_out;
+  bool progress = false, details = false, no_isolation = false;
+
+  void declare(CLI::App& verb);
+
+  // Throws UsageError for a path that an entry's operator has not.
+  RunOptions options(const std::vector<CaseEntry>& entries) const;
+  // `isolated`: whether cases run in processes of their own.
+  CaseIsolation isolation(bool isolated) const;
+};
+
+}  // namespace groundstate::harness::cli
