@@ -134,7 +134,7 @@ int run(const Options& options) {
     fmt::print("{} of {} cases were in {} already\n", finished, entries.size(), options.output);
   if (!options.json) fmt::print("{}", render(tally, style));
   flush_standard_output();
-  if (!options.paths.empty() && tally.unavailable > 0)
+  if (!options.running.paths.empty() && tally.unavailable > 0)
     throw ResourceError(fmt::format("a path of --path needs a device: {}", device().missing));
   return tally.any_failure() ? failed : tally.judged() == 0 ? nothing_judged : passed;
 }

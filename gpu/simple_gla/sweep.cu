@@ -21,8 +21,6 @@
 //     the compiler wait for the first one, and so does touching any register that a product owns
 //     while another is in flight
 //   - code that runs once is fetched from cold memory: state in and out is a loop, not unrolled
-#pragma once
-
 #include <cuda/ptx>
 
 #include "gpu/core/check.hpp"
@@ -32,6 +30,7 @@
 #include "gpu/simple_gla/sweep.hpp"
 
 namespace groundstate::gpu::simple_gla {
+namespace {
 
 // ---- tile
 
@@ -624,22 +623,29 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       }
     }
     const float decay = gates.decay;
-#pragma unroll
-    for (int b = 0; b < Tile::key_blocks; ++b)
-#pragma unroll
-      for (int r = 0; r < 32; ++r) state[b].d[r] *= decay;
-    begin_products();
-    if constexpr (Tile::with_output) multiply_query(steps - batch);
-#pragma unroll
-    for (int b = 0; b < Tile::key_blocks; ++b)
+    // The chunk's products are summed from zero and added to R in fp32: the accumulators of the
+    // tensor cores truncate, which a state that only grows would see in every chunk.
+    Accumulator gathered{};
+    const auto gather = [&](int b) {
 #pragma unroll
       for (int step = 0; step < 4; ++step)
-        multiply<T, Contiguous::n>(state[b], decayed[step],
+        multiply<T, Contiguous::n>(gathered, decayed[step],
                                    along_rows(block_descriptor(shared.key(at.stage) + b), step),
-                                   true);
-    commit_products();
+                                   step > 0);
+      commit_products();
+    };
+    const auto add_gathered = [&](int b) {
+#pragma unroll
+      for (int r = 0; r < 32; ++r) state[b].d[r] = fmaf(decay, state[b].d[r], gathered.d[r]);
+    };
+    begin_products();
     if constexpr (Tile::with_output) {
-      wait_products<1>();
+      multiply_query(steps - batch);
+      wait_products<0>();
+      begin_products();
+    }
+    gather(0);
+    if constexpr (Tile::with_output) {
       // Y^T := exp(G_i) Y^T + a^T A^T
 #pragma unroll
       for (int group = 0; group < 8; ++group) {
@@ -661,9 +667,21 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
         multiply<T>(y, value[step],
                     along_columns(block_descriptor(shared.scores + slot.stage), step), true);
       commit_products();
-      wait_products<1>();
-      if (!Tile::with_own && lane == 0) shared.empty[at.stage].arrive();
+    }
+#pragma unroll
+    for (int b = 0; b < Tile::key_blocks; ++b) {
+      if (b == 0 && Tile::with_output)
+        wait_products<1>();
+      else
+        wait_products<0>();
+      add_gathered(b);
+      if (b + 1 == Tile::key_blocks) break;
+      begin_products();
+      gather(b + 1);
+    }
+    if constexpr (Tile::with_output) {
       wait_products<0>();
+      if (!Tile::with_own && lane == 0) shared.empty[at.stage].arrive();
       if (lane == 0) shared.scores_empty[slot.stage].arrive();
       if constexpr (Tile::with_own) {
         write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
@@ -701,7 +719,6 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
         }
       }
     } else {
-      wait_products<0>();
       if (lane == 0) shared.empty[at.stage].arrive();
     }
     at.advance(s.stages);
@@ -813,6 +830,8 @@ int launch_tile(Arguments s, const Maps& maps, int stages, cudaStream_t stream) 
   return s.stages;
 }
 
+}  // namespace
+
 template <Purpose purpose>
 int sweep_stages(Index key_columns, const SweepForm& form) {
   return with_tile<purpose>(key_columns, form.value_blocks,
@@ -846,5 +865,14 @@ void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
                                            : launch_tile<fp16, Tile>(s, maps, form.stages, stream);
   });
 }
+
+// ---- variants
+
+template void run_sweep<Purpose::outputs>(const Sweep&, const SweepForm&, cudaStream_t);
+template void run_sweep<Purpose::segment_states>(const Sweep&, const SweepForm&, cudaStream_t);
+template void run_sweep<Purpose::keep_states>(const Sweep&, const SweepForm&, cudaStream_t);
+template void run_sweep<Purpose::multiply_states>(const Sweep&, const SweepForm&, cudaStream_t);
+template int sweep_stages<Purpose::outputs>(Index, const SweepForm&);
+template int sweep_stages<Purpose::keep_states>(Index, const SweepForm&);
 
 }  // namespace groundstate::gpu::simple_gla
