@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <utility>
 
 #include "harness/case/error.hpp"
 #include "harness/case/text.hpp"
@@ -65,10 +66,10 @@ int bench(const Options& options) {
   Progress progress(static_cast<Index>(entries.size()), options.progress);
   for (const CaseEntry& entry : entries) {
     check_interrupt();
-    progress.start(entry.value.canonical());
+    const std::string text = entry.value.canonical();
+    progress.start(text);
     const Index failures_before = failures;
-    progress.clear();
-    if (!options.json) fmt::print("{}\n", entry.value.canonical());
+    bool first = true;
     bench_case(operator_of(entry.value), entry, how, {cpu, device ? &*device : nullptr},
                [&](const BenchRow& row) {
                  timed += row.timing.has_value();
@@ -76,11 +77,15 @@ int bench(const Options& options) {
                  if (lines) lines->write(to_record(row));
                  if (out) out->write(to_record(row));
                  if (options.json) return;
+                 progress.clear();
+                 if (std::exchange(first, false)) fmt::print("{}\n", text);
                  fmt::print("{}", render(row));
                  flush_standard_output();
+                 progress.start(text);
                });
     progress.finish(failures > failures_before);
   }
+  progress.clear();
   if (!options.json) {
     for (Ceilings* const used : {&cpu, device ? &*device : nullptr})
       if (used != nullptr && used->used()) fmt::print("{}\n", ceilings_text(*used));

@@ -111,7 +111,7 @@ class RotatedRuns {
   std::vector<std::unique_ptr<DeviceRun>> runs_;
 };
 
-void measure(RotatedRuns& runs, Ceilings& ceilings, Arithmetic arithmetic, BenchRow& row) {
+void time_path(RotatedRuns& runs, Ceilings& ceilings, Arithmetic arithmetic, BenchRow& row) {
   const auto fail = [&](const std::string& why) {
     row.status = Status::failed;
     append(row.note, why);
@@ -143,7 +143,7 @@ void measure(RotatedRuns& runs, Ceilings& ceilings, Arithmetic arithmetic, Bench
 }  // namespace
 
 void bench_case(const Operator& op, const CaseEntry& entry, const RunOptions& options,
-                const Clocks& clocks, const std::function<void(const BenchRow&)>& done) {
+                const Machine& machine, const std::function<void(const BenchRow&)>& done) {
   const Case& c = entry.value;
   std::map<std::string, Digests> judged;  // by path
   RunOptions how = options;
@@ -153,7 +153,7 @@ void bench_case(const Operator& op, const CaseEntry& entry, const RunOptions& op
   };
   for (const Result& result : run_case(op, entry, how).results) {
     const PathVariant variant = checked_variant(op, result.path);
-    Ceilings* const ceilings = op.path(variant.path)->needs_device ? clocks.device : &clocks.cpu;
+    Ceilings* const ceilings = op.path(variant.path)->needs_device ? machine.device : &machine.cpu;
     BenchRow row;
     row.case_text = c.canonical();
     row.id = c.id();
@@ -175,7 +175,7 @@ void bench_case(const Operator& op, const CaseEntry& entry, const RunOptions& op
       row.note = "no device";
     } else {
       RotatedRuns runs(op, c, variant, judged.at(row.path));
-      measure(runs, *ceilings, arithmetic_of(result.recipe), row);
+      time_path(runs, *ceilings, arithmetic_of(result.recipe), row);
     }
     done(row);
   }

@@ -15,13 +15,14 @@
 
 namespace groundstate::harness {
 
-struct Clocks {
+// What cases are timed on.
+struct Machine {
   Ceilings& cpu;
   Ceilings* device = nullptr;  // null: paths that need one are UNAVAILABLE
 };
 
 // `done` is called with each row as soon as it is there.
 void bench_case(const Operator& op, const CaseEntry& entry, const RunOptions& options,
-                const Clocks& clocks, const std::function<void(const BenchRow&)>& done);
+                const Machine& machine, const std::function<void(const BenchRow&)>& done);
 
 }  // namespace groundstate::harness

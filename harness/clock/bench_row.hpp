@@ -6,7 +6,8 @@
 //
 // A path that is not timed has its status and the reason (`note`), and the work, but no times. A
 // row that another library's driver writes has `library` as well, its name and version; `id` is
-// that of the case (`groundstate list --json`), by which rows are set against each other.
+// that of the case (`groundstate list CASE --json`), by which rows are set against each other. Such
+// a row may leave out driver, clocks, overhead, ceiling, reproducer and environment.
 #pragma once
 
 #include <map>

@@ -300,8 +300,9 @@ void add_timing(const RecordOrigin& origin, const json& record, Records& records
   row.bytes = amount_in(record, "bytes");
   row.note = optional_text_in(record, "note");
   row.reproducer = optional_text_in(record, "reproducer");
-  for (const auto& [name, value] : object_in(record, "clocks").items())
-    row.clocks[printable(name)] = number_of(value, name);
+  if (record.contains("clocks"))
+    for (const auto& [name, value] : object_in(record, "clocks").items())
+      row.clocks[printable(name)] = number_of(value, name);
   if (record.contains("median")) {
     const std::vector<double> quartiles = numbers_in(record, "quartiles");
     if (quartiles.size() != 2) refuse("quartiles", "two numbers");
@@ -310,7 +311,7 @@ void add_timing(const RecordOrigin& origin, const json& record, Records& records
       refuse("median", "above 0 and between the quartiles");
     row.timing = Timing{seconds, count_in(record, "repetitions")};
     row.cold = truth_in(record, "cold");
-    row.overhead = amount_in(record, "overhead");
+    if (record.contains("overhead")) row.overhead = amount_in(record, "overhead");
   }
   if (record.contains("ceiling")) {
     const json& ceiling = object_in(record, "ceiling");

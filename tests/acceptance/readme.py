@@ -228,7 +228,8 @@ def update_timings():
     unit, (waking,) = in_unit([records[0]["overhead"]])
     text = (f"Made by `make bench` on {records[0]['device']}, {datetime.date.today()}: "
             + ", ".join(f"{of} {peak:.3g} GFLOP/s" for of, peak in sorted(peaks.items()))
-            + f"; waking the threads {waking} {unit}.\n\n| case | path | median [quartiles] | GFLOP/s | GB/s | of the ceiling |\n|---|---|---|---|---|---|\n")
+            + f"; waking the threads {waking} {unit}.\n\n"
+            + "| case | path | median [quartiles] | GFLOP/s | GB/s | of the ceiling |\n|---|---|---|---|---|---|\n")
     for each in records:
         unit, (median, first, third) = in_unit([each["median"], *each["quartiles"]])
         text += (f"| `{each['case']}` | `{each['path']}` | {median} [{first}, {third}] {unit} "

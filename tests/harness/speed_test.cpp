@@ -92,6 +92,33 @@ TEST_F(Timings, ComeBackAsTheyWereWritten) {
     EXPECT_EQ(to_record(records.timings[i].row), to_record(rows[i]));
 }
 
+TEST_F(Timings, OfAnotherLibraryMayKnowLess) {
+  const json least = {{"schema", 1},
+                      {"kind", "bench"},
+                      {"case", "simple_gla T=9"},
+                      {"id", "0123456789abcdef"},
+                      {"operator", "simple_gla"},
+                      {"library", "fla 0.4.1"},
+                      {"path", "chunk"},
+                      {"device", "a machine"},
+                      {"status", "PASSED"},
+                      {"median", 2e-4},
+                      {"quartiles", {1e-4, 3e-4}},
+                      {"repetitions", 100},
+                      {"cold", true},
+                      {"flops", 1e6},
+                      {"bytes", 2e6}};
+  const Records records = read(std::vector<json>{to_record(row("chunked", 1e-4)), least});
+  EXPECT_EQ(compared(records.timings)[0].libraries,
+            std::vector<std::string>{"2.00 chunk (fla 0.4.1)"});
+  for (const auto& [key, value] : least.items()) {
+    json lacking = least;
+    lacking.erase(key);
+    if (key == "library" || key == "median") continue;  // ours, and not timed
+    EXPECT_THROW(read(std::vector<json>{lacking}), UsageError) << key;
+  }
+}
+
 TEST_F(Timings, OfOneCaseAndDeviceAreComparedAndNoOthers) {
   BenchRow another_case = row("chunked", 7e-5);
   another_case.id = "another";
