@@ -1,7 +1,7 @@
 # Thin: every target calls a preset of CMakePresets.json. `make demo` and `make test` need nothing but
 # make; they install what is missing first (cmake/install_packages.sh).
 JOBS ?= $(shell nproc)
-evidence = $(wildcard data/evidence/*.h5)
+evidence = $(wildcard data/evidence/quick*.h5)
 configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
 
 .PHONY: demo test sanitize hopper portable bench format clean packages

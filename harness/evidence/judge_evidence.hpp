@@ -1,10 +1,12 @@
 // Judges evidence again, with the oracle and the sensitivities of this program.
 //
-// What is kept of a result (run/output_sample.hpp) is judged as `run` judges whole outputs, and the
-// moments of the rest by clause E (judge/window_moments.hpp). FAILED is what was recorded as FAILED
-// or MISTRUSTED, a bitwise contract that was broken, and what does not fit together:
+// What is kept of a result (run/output_sample.hpp) is judged by pattern and A, where it is whole
+// pairs by B and E as well, and the moments of the rest by E (judge/window_moments.hpp). FAILED is
+// what was recorded as FAILED or MISTRUSTED, a bitwise contract that was broken, and what does not
+// fit together:
 //
-//   the sample fails a clause, and the verdict that was recorded is PASSED or MARGINAL
+//   the sample fails one of these clauses, and the verdict that was recorded is PASSED or MARGINAL
+//   (C and D are of a tensor as a whole)
 //   the verdict contradicts its own clauses
 //   a contract was held, and the digests of its two outputs differ
 //   elements, moments or texts are not those that were written, or not of this case

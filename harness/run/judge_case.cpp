@@ -106,11 +106,12 @@ void keep_columns(Matrix<Scalar>& matrix, const std::vector<Index>& columns) {
   if (matrix.cols() > 0) matrix = Matrix<Scalar>(matrix(Eigen::all, columns));
 }
 
-// Hands the contribution on, with what is known of the output at its place.
+// Hands the contribution on, with what is known of the output at its place. Without whole pairs
+// there is nothing that an emulation could be compared with.
 void judge_contribution(Contribution own, const Pair& pair, std::size_t output,
                         const TensorSpec& spec, const Candidate& candidate, TensorJudge& judge) {
   const PairAt place = PairSlice(spec.axes, pair).place;
-  const bool emulated = !own.emulations.empty();
+  bool emulated = !own.emulations.empty();
   Matrix<double> emulation =
       emulated ? farthest(own.emulations, own.oracle, candidate.types[output]) : Matrix<double>();
   const auto add = [&](const Matrix<double>& got, const std::vector<Index>* columns) {
@@ -133,6 +134,7 @@ void judge_contribution(Contribution own, const Pair& pair, std::size_t output,
                                        &own.fields.gate, &own.fields.open, &emulation})
     keep_columns(*matrix, kept->columns);
   keep_columns(own.zero, kept->columns);
+  emulated = emulated && known.whole();
   add(kept->elements, &kept->columns);
 }
 

@@ -28,9 +28,11 @@ KnownOutput::KnownOutput(const OutputSample& sample, std::size_t number, const T
     : axes_(spec.axes), output_(&output) {
   Index elements = 0;
   for (const OutputSample::Part& part : sample.kept(number)) {
-    const Index rows = PairSlice(axes_, part.pair).rows;
-    kept_[key(part.pair)] = {&part.columns, rows, elements};
-    elements += rows * static_cast<Index>(part.columns.size());
+    const PairSlice at(axes_, part.pair);
+    const auto columns = static_cast<Index>(part.columns.size());
+    kept_[key(part.pair)] = {&part.columns, at.rows, elements};
+    elements += at.rows * columns;
+    whole_ = whole_ && columns == at.columns;
   }
   if (static_cast<Index>(output.elements.size()) != elements)
     throw UsageError(fmt::format("{} elements of {} are recorded; {} are expected",

@@ -40,6 +40,9 @@ class KnownOutput {
     Matrix<double> elements;
   };
   std::optional<Kept> kept(const Pair& pair) const;
+  // All columns of every pair that is kept: only then its errors are those of a run with fewer
+  // pairs. Down one column they may be one error that the state carries on.
+  bool whole() const { return whole_; }
   const std::vector<WindowMoments>& moments(const Pair& pair) const;
 
  private:
@@ -51,6 +54,7 @@ class KnownOutput {
 
   std::vector<AxisExtent> axes_;
   const RecordedOutput* output_;
+  bool whole_ = true;
   std::map<std::pair<Index, Index>, Part> kept_;
   std::map<std::pair<Index, Index>, std::size_t> others_;
 };

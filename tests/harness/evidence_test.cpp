@@ -324,6 +324,26 @@ TEST_F(Evidences, NaNUnderAVerdictThatPassedIsAContradiction) {
   expect_failed(judged(report), "chunked:single", {"ht: the sample contradicts", "pattern 1 / 0"});
 }
 
+// Down a single column errors are not independent: no emulation is held against them.
+TEST_F(Evidences, OfWholePairsAreHeldToTheEmulationToo) {
+  const Index all = Index{1} << 20;
+  RunOptions how;
+  how.paths = {"chunked:single"};
+  how.equalities = false;
+  const Case c = case_from(line);
+  const auto least_error_found = [&](Index elements) {
+    how.recorded_elements = elements;
+    CaseReport report = run_case(operator_of(c), {c, {}, {}, {}}, how);
+    double& element = output(report, "chunked:single", "o").elements[0];
+    const double honest = element;
+    for (double error = 1e-7;; error *= 2) {
+      element = honest + error;
+      if (judged(written(report, origin_of(report), "a.h5", elements)).failed()) return error;
+    }
+  };
+  EXPECT_LT(least_error_found(all), least_error_found(kept_elements));
+}
+
 TEST_F(Evidences, WrongMomentsOfThePairsThatAreNotKeptAreAContradiction) {
   for (double WindowMoments::*const moment : {&WindowMoments::mean, &WindowMoments::rms})
     for (const double change : {0.01, std::numeric_limits<double>::quiet_NaN()}) {
