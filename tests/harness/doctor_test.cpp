@@ -71,6 +71,8 @@ class Doctor : public testing::Test {
     fs::create_directories(root_ / "tests");
     for (const char* const name : {"data", "tests/reference"})
       fs::copy(name, root_ / name, fs::copy_options::recursive);
+    for (const char* const name : {"simple_gla.h5", "simple_gla_backward.h5"})
+      write(std::string("data/evidence/") + name, "");
   }
   ~Doctor() override { fs::remove_all(root_); }
 
@@ -344,6 +346,7 @@ TEST_F(Doctor, AGoldenFileThatIsMissingOrDamagedIsNamed) {
 TEST_F(Doctor, APathOnADeviceNeedsEvidenceOfItsOperator) {
   const std::vector<Path> paths{{"recurrent", {}, {"exact"}, ""},
                                 {"gpu.chunked", {}, {"exact"}, "", true}};
+  fs::remove_all(root_ / "data/evidence");
   const SourceTree tree(root_);
   EXPECT_EQ(check_evidence(tree, "simple_gla", std::span(paths).first(1)).note, "no GPU paths");
   write("data/evidence/simple_gla_backward-h100.h5", "");
