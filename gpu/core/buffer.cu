@@ -32,7 +32,7 @@ Buffer::Buffer(std::string name, std::size_t bytes, unsigned char fill)
   data_ = memory + guard_bytes;
   check(cudaMemset(memory, guard, bytes + 2 * guard_bytes));
   check(cudaMemset(data_, fill, bytes));
-  check(cudaDeviceSynchronize());  // other streams do not wait for the default one
+  synchronize();  // other streams do not wait for the default one
 }
 
 Buffer::Buffer(Buffer&& other) noexcept
@@ -51,9 +51,9 @@ Buffer::~Buffer() {
   if (data_ != nullptr) static_cast<void>(cudaFree(data_ - guard_bytes));
 }
 
-void Buffer::upload(const void* host, std::size_t bytes) {
+void Buffer::upload(const void* host, std::size_t bytes) const {
   check(cudaMemcpy(data_, host, bytes, cudaMemcpyHostToDevice));
-  check(cudaDeviceSynchronize());
+  synchronize();
 }
 
 void Buffer::download(void* host, std::size_t bytes) const {
@@ -62,14 +62,12 @@ void Buffer::download(void* host, std::size_t bytes) const {
 
 std::optional<std::string> Buffer::violation() const {
   if (data_ == nullptr) return std::nullopt;
-  check(cudaDeviceSynchronize());
+  synchronize();
   if (!intact(data_ - guard_bytes)) return "bytes before " + name_ + " were overwritten";
   if (!intact(data_ + size_)) return "bytes behind " + name_ + " were overwritten";
   return std::nullopt;
 }
 
-void synchronize(Stream stream) {
-  check(cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle)));
-}
+void synchronize() { check(cudaDeviceSynchronize()); }
 
 }  // namespace groundstate::gpu

@@ -9,8 +9,6 @@
 #include <optional>
 #include <string>
 
-#include "gpu/core/stream.hpp"
-
 namespace groundstate::gpu {
 
 class Buffer {
@@ -27,7 +25,7 @@ class Buffer {
   std::size_t size() const { return size_; }
 
   // Of the first `bytes` bytes.
-  void upload(const void* host, std::size_t bytes);
+  void upload(const void* host, std::size_t bytes) const;
   void download(void* host, std::size_t bytes) const;
 
   // "bytes behind o were overwritten", if the guards were. Waits for the whole device.
@@ -39,7 +37,7 @@ class Buffer {
   std::size_t size_ = 0;
 };
 
-// Waits until all that was queued on the stream is done.
-void synchronize(Stream stream);
+// Waits until all that was queued on the device is done.
+void synchronize();
 
 }  // namespace groundstate::gpu

@@ -22,8 +22,8 @@ class DeviceRun {
   virtual ~DeviceRun() = default;
   // Asynchronous; can be captured in a graph.
   virtual void launch(gpu::Stream stream) = 0;
-  // Waits for the device; the outputs are those of the last launch. Throws std::runtime_error, too,
-  // where a kernel wrote outside its buffers or to an input.
+  // Waits for the device; the outputs are those of one launch on the inputs. Throws
+  // std::runtime_error, too, where a kernel wrote outside its buffers or to an input.
   virtual void read(Tensors& outputs) = 0;
   // "num_steps 4 -> 3 (shared memory)", often empty.
   virtual std::string note() const = 0;

@@ -20,17 +20,23 @@ class PreparedRun final : public DeviceRun {
  public:
   PreparedRun(std::shared_ptr<const DeviceTensors> inputs,
               std::shared_ptr<const DeviceTensors> outputs, std::size_t workspace_bytes,
-              std::function<void(const gpu::Launch&)> launch, std::string note)
+              std::function<void(const gpu::Launch&)> launch, Repeated repeated, std::string note)
       : inputs_(std::move(inputs)),
         outputs_(std::move(outputs)),
         workspace_("the workspace", workspace_bytes, fresh_device_byte()),
         launch_(std::move(launch)),
+        repeated_(repeated),
         note_(std::move(note)) {}
 
   void launch(gpu::Stream stream) override {
     launch_({stream, workspace_.data(), workspace_.size()});
   }
   void read(Tensors& outputs) override {
+    if (repeated_ == Repeated::goes_on) {
+      gpu::synchronize();
+      outputs_->restore();
+      launch({});
+    }
     outputs_->check_guards();
     inputs_->check_guards();
     if (const auto violation = workspace_.violation()) throw std::runtime_error(*violation);
@@ -43,6 +49,7 @@ class PreparedRun final : public DeviceRun {
   std::shared_ptr<const DeviceTensors> inputs_, outputs_;
   gpu::Buffer workspace_;
   std::function<void(const gpu::Launch&)> launch_;
+  Repeated repeated_;
   std::string note_;
 };
 
@@ -70,6 +77,10 @@ void DeviceTensors::read(Tensors& host) const {
   }
 }
 
+void DeviceTensors::restore() const {
+  for (const Held& held : held_) held.memory.upload(held.host.data(), held.memory.size());
+}
+
 void DeviceTensors::check_guards() const {
   for (const Held& held : held_)
     if (const auto violation = held.memory.violation()) throw std::runtime_error(*violation);
@@ -90,9 +101,9 @@ std::unique_ptr<DeviceRun> make_device_run(std::shared_ptr<const DeviceTensors> 
                                            std::shared_ptr<const DeviceTensors> outputs,
                                            std::size_t workspace_bytes,
                                            std::function<void(const gpu::Launch&)> launch,
-                                           std::string note) {
+                                           Repeated repeated, std::string note) {
   return std::make_unique<PreparedRun>(std::move(inputs), std::move(outputs), workspace_bytes,
-                                       std::move(launch), std::move(note));
+                                       std::move(launch), repeated, std::move(note));
 }
 
 }  // namespace groundstate::harness

@@ -31,8 +31,10 @@ class DeviceTensors {
       }
   }
 
-  // Into tensors of the same names and shapes.
+  // What the device holds, into tensors of the same names and shapes.
   void read(Tensors& host) const;
+  // What the host tensors hold, once more.
+  void restore() const;
   // Throws std::runtime_error naming the buffer.
   void check_guards() const;
   void check_unchanged() const;
@@ -47,10 +49,15 @@ class DeviceTensors {
 
 // What `launch` queues is the run; the inputs and outputs that it has views of live as long. The
 // workspace is filled with fresh_device_byte().
+//
+// A second launch does the same again, or it goes on from what the first one left in the outputs;
+// then read() starts again, and reads what one launch makes.
+enum class Repeated { same, goes_on };
 std::unique_ptr<DeviceRun> make_device_run(std::shared_ptr<const DeviceTensors> inputs,
                                            std::shared_ptr<const DeviceTensors> outputs,
                                            std::size_t workspace_bytes,
                                            std::function<void(const gpu::Launch&)> launch,
+                                           Repeated repeated = Repeated::same,
                                            std::string note = "");
 
 }  // namespace groundstate::harness

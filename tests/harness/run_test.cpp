@@ -103,7 +103,9 @@ TEST(DevicePaths, AreRunWhereThereIsADevice) {
     ++on_device;
     EXPECT_EQ(result.status, present ? Status::passed : Status::unavailable) << result.path;
     EXPECT_EQ(result.device, present ? device().name : "none");
-    if (!present) EXPECT_EQ(result.note, device().missing);
+    if (!present) {
+      EXPECT_EQ(result.note, device().missing);
+    }
   }
   EXPECT_GE(on_device, 4);
   EXPECT_GT(report.judged(), 10);

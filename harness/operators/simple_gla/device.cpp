@@ -40,8 +40,6 @@ DeviceView<T, Batch, Time, Axes...> tokens(const DeviceView<T, Batch, Time, Axes
 
 // ---- gpu.step: calls of a few tokens on the final states, which start as the initial ones
 //
-// So a launch goes on where the last one ended; the outputs are those of the first.
-
 // The outputs with the initial state, or zero, as the final one.
 Tensors with_initial_state(const Tensors& inputs, const Tensors& outputs) {
   Tensors result = outputs;
@@ -110,10 +108,12 @@ std::unique_ptr<DeviceRun> prepare_step(const Variant& v, const Options& options
     }
   }
   return make_device_run(
-      x_memory, y_memory, kernels::step_workspace(x, pool), [=](const Launch& launch) {
+      x_memory, y_memory, kernels::step_workspace(x, pool),
+      [=](const Launch& launch) {
         for (const StepCall& each : calls)
           kernels::step(each.inputs, pool, each.slots, options, each.output, launch);
-      });
+      },
+      Repeated::goes_on);
 }
 
 std::string steps_note(Index wanted, Index taken) {
