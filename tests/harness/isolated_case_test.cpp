@@ -72,9 +72,9 @@ class Faulty : public Operator {
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
     return own_.zero_by_definition(c, tensor, pair);
   }
-  bool zero_row(const Case& c, const Tensors& inputs, std::string_view tensor, const Pair& pair,
-                Index row) const override {
-    return own_.zero_row(c, inputs, tensor, pair, row);
+  std::vector<Index> zero_rows(const Case& c, const Tensors& inputs, std::string_view tensor,
+                               const Pair& pair) const override {
+    return own_.zero_rows(c, inputs, tensor, pair);
   }
   Family family(std::string_view tensor) const override { return own_.family(tensor); }
   PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
