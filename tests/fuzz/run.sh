@@ -15,7 +15,7 @@ fuzz() {
   local target=$1
   echo "fuzz_$target for $seconds s"
   mkdir -p "$build/corpus/$target"
-  "$build/fuzz_$target" -max_total_time="$seconds" -timeout=30 -verbosity=0 -print_final_stats=1 \
+  "$build/fuzz_$target" -max_total_time="$seconds" -timeout=30 -verbosity=0 -print_funcs=0 -print_final_stats=1 \
     -artifact_prefix="$build/findings/$target-" "$build/corpus/$target" "$seeds/$2"
 }
 fuzz case_line line
