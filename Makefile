@@ -2,9 +2,11 @@
 # make; they install what is missing first (cmake/install_packages.sh).
 JOBS ?= $(shell nproc)
 evidence = $(wildcard data/evidence/quick*.h5)
+FUZZ_SECONDS ?= 60
+FUZZ_FILES ?= 10000
 configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
 
-.PHONY: demo test sanitize hopper portable bench format clean packages
+.PHONY: demo test sanitize hopper fuzz portable bench format clean packages
 
 demo: packages
 	$(call configure_and_build,cpu) --target groundstate
@@ -21,6 +23,15 @@ test: packages
 sanitize hopper: packages
 	$(call configure_and_build,$@)
 	ctest --preset $@
+
+# Each target of tests/fuzz/ for FUZZ_SECONDS, then FUZZ_FILES mutated files through `compare`. Needs
+# clang, libFuzzer and libomp, which are installed too.
+fuzz:
+	@cmake/install_packages.sh fuzz
+	$(call configure_and_build,cpu) --target groundstate
+	$(call configure_and_build,fuzz)
+	tests/fuzz/run.sh build/fuzz $(FUZZ_SECONDS)
+	GROUNDSTATE=build/cpu/groundstate /usr/bin/python3 -B tests/acceptance/mutated_files.py $(FUZZ_FILES)
 
 portable: packages
 	$(call configure_and_build,portable)

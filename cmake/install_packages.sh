@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the build needs and that are missing, as root or through sudo.
-# Says so before it does; where it may not, it says which packages are needed and fails.
+# Installs the Debian packages that the build needs and that are missing, as root or through sudo;
+# with the argument `fuzz`, those of the fuzz targets too. Says so before it does; where it may not,
+# it says which packages are needed and fails.
 set -euo pipefail
 
 packages=(
@@ -10,6 +11,10 @@ packages=(
   libkainjow-mustache-dev gnuplot-nox
   python3-h5py python3-numpy
 )
+
+if [ "${1-}" = fuzz ]; then
+  packages+=(clang libclang-rt-dev libomp-dev)  # libFuzzer and the sanitizers are in the second
+fi
 
 if ! command -v dpkg-query apt-get >/dev/null; then
   echo "Not a Debian system. Install the equivalents of these packages, then use the CMake presets:" >&2

@@ -203,7 +203,8 @@ class Reader {
         const std::string what = fmt::format("{}/{} of {}", limit.path, limit.clause, line);
         const auto [other, first_raise] = raised_.try_emplace(what, source);
         if (!first_raise)
-          throw UsageError(fmt::format("{} is already raised at {}", what, other->second));
+          throw UsageError(fmt::format("{} is already raised at {}",
+                                       shown(what, longest_shown_line), other->second));
         entries_[place->second].raised.push_back(limit);
       }
     }

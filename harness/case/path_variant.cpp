@@ -22,11 +22,11 @@ std::map<std::string, std::string, std::less<>> checked(const PathVariant& varia
     if (key == declared.end()) {
       std::vector<std::string> names;
       for (const Key& each : declared) names.push_back(each.name);
-      throw UsageError(names.empty()
-                           ? fmt::format("path {} has no keys, not '{}'", variant.path, shown(name))
-                           : fmt::format("path {} has no key '{}', only {}{}", variant.path,
-                                         shown(name), fmt::join(names, " "),
-                                         did_you_mean(name, names)));
+      throw UsageError(
+          names.empty()
+              ? fmt::format("path {} has no keys, not '{}'", shown(variant.path), shown(name))
+              : fmt::format("path {} has no key '{}', only {}{}", shown(variant.path), shown(name),
+                            fmt::join(names, " "), did_you_mean(name, names)));
     }
     std::string normal = key->check(value);
     if (normal != key->default_value) result.emplace(name, std::move(normal));

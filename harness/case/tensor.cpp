@@ -33,14 +33,14 @@ void set_strides(std::vector<AxisExtent>& axes, const std::vector<std::size_t>& 
 
 Index checked_elements(const std::vector<Index>& extents, std::string_view what) {
   constexpr Index limit = std::numeric_limits<Index>::max() / 8;
-  Index product = 1;
+  Index product = 1;  // without the zeros, as the strides are
   for (const Index extent : extents) {
     if (extent < 0 || (extent > 0 && product > limit / extent))
       throw UsageError(fmt::format("{}: {} elements overflow; at most 2^60 are accepted", what,
                                    fmt::join(extents, " x ")));
-    product *= extent;
+    if (extent > 0) product *= extent;
   }
-  return product;
+  return std::find(extents.begin(), extents.end(), 0) == extents.end() ? product : 0;
 }
 
 Tensor Tensor::allocate(std::string name, ElementType type, std::vector<AxisExtent> axes,
@@ -52,15 +52,17 @@ Tensor Tensor::allocate(std::string name, ElementType type, std::vector<AxisExte
   void* const data = std::calloc(std::max<std::size_t>(bytes, 1), 1);
   if (data == nullptr)
     throw ResourceError(fmt::format("{}: {} bytes of memory could not be had", name, bytes));
-  return borrow(std::move(name), type, std::move(axes), data,
-                std::shared_ptr<const void>(data, [](const void* p) { std::free(const_cast<void*>(p)); }),
-                std::move(storage_order));
+  return borrow(
+      std::move(name), type, std::move(axes), data,
+      std::shared_ptr<const void>(data, [](const void* p) { std::free(const_cast<void*>(p)); }),
+      std::move(storage_order));
 }
 
 Tensor Tensor::borrow(std::string name, ElementType type, std::vector<AxisExtent> axes, void* data,
                       std::shared_ptr<const void> owner, std::vector<std::size_t> storage_order) {
   Tensor result;
-  result.storage_order_ = storage_order.empty() ? default_order(axes.size()) : std::move(storage_order);
+  result.storage_order_ =
+      storage_order.empty() ? default_order(axes.size()) : std::move(storage_order);
   set_strides(axes, result.storage_order_);
   result.name_ = std::move(name);
   result.type_ = type;
@@ -78,7 +80,8 @@ Index Tensor::elements() const {
 }
 
 bool Tensor::has_axis(std::string_view axis) const {
-  return std::any_of(axes_.begin(), axes_.end(), [&](const AxisExtent& a) { return a.name == axis; });
+  return std::any_of(axes_.begin(), axes_.end(),
+                     [&](const AxisExtent& a) { return a.name == axis; });
 }
 
 Index Tensor::extent(std::string_view axis) const {
@@ -94,7 +97,8 @@ Tensor Tensor::slice(std::string_view axis, Index begin, Index extent) const {
       if (begin < 0 || extent < 0 || begin + extent > a.extent)
         throw std::logic_error(fmt::format("tensor {}: slice of {} out of range", name_, axis));
       if (extent > 0)
-        result.data_ = static_cast<std::byte*>(data_) + begin * a.stride * static_cast<Index>(size_of(type_));
+        result.data_ =
+            static_cast<std::byte*>(data_) + begin * a.stride * static_cast<Index>(size_of(type_));
       a.extent = extent;
       return result;
     }
@@ -102,9 +106,11 @@ Tensor Tensor::slice(std::string_view axis, Index begin, Index extent) const {
 }
 
 void Tensor::check_axes(const std::vector<std::string_view>& names) const {
-  const bool same = std::equal(axes_.begin(), axes_.end(), names.begin(), names.end(),
-                               [](const AxisExtent& a, std::string_view name) { return a.name == name; });
-  if (!same) throw std::logic_error(fmt::format("tensor {} has other axes than the contract", name_));
+  const bool same =
+      std::equal(axes_.begin(), axes_.end(), names.begin(), names.end(),
+                 [](const AxisExtent& a, std::string_view name) { return a.name == name; });
+  if (!same)
+    throw std::logic_error(fmt::format("tensor {} has other axes than the contract", name_));
 }
 
 }  // namespace groundstate::harness

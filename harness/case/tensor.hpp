@@ -1,8 +1,8 @@
 // A named tensor of a case at run time: element type, axes in the order of the equation, storage.
 //
-// Axis order is meaning, stride is storage: a state stored [value, key] keeps its axes (key, value) and
-// has other strides. Copying a Tensor shares the storage. Extents are checked before they get here;
-// checked_elements() is what does it.
+// Axis order is meaning, stride is storage: a state stored [value, key] keeps its axes (key, value)
+// and has other strides. Copying a Tensor shares the storage. Extents are checked before they get
+// here; checked_elements() is what does it.
 #pragma once
 
 #include <cstddef>
@@ -23,21 +23,22 @@ struct AxisExtent {
   Index stride = 0;  // in elements
 };
 
-// The number of elements of a shape. Throws UsageError (error.hpp) naming `what` when the product, in
-// bytes of 8, leaves 63 bits.
+// The number of elements of a shape. Throws UsageError (error.hpp) naming `what` when the product,
+// in bytes of 8, leaves 63 bits; so does that of the others when one is 0, as strides are products.
 Index checked_elements(const std::vector<Index>& extents, std::string_view what);
 
 class Tensor {
  public:
   Tensor() = default;
 
-  // Fresh zeroed storage. `storage_order` lists axis positions from outermost to innermost; empty means
-  // the order of `axes`. The strides in `axes` are ignored and computed.
+  // Fresh zeroed storage. `storage_order` lists axis positions from outermost to innermost; empty
+  // means the order of `axes`. The strides in `axes` are ignored and computed.
   static Tensor allocate(std::string name, ElementType type, std::vector<AxisExtent> axes,
                          std::vector<std::size_t> storage_order = {});
   // Storage that somebody else made (a mapped file); `owner` keeps it alive.
   static Tensor borrow(std::string name, ElementType type, std::vector<AxisExtent> axes, void* data,
-                       std::shared_ptr<const void> owner, std::vector<std::size_t> storage_order = {});
+                       std::shared_ptr<const void> owner,
+                       std::vector<std::size_t> storage_order = {});
 
   bool present() const { return present_; }
   const std::string& name() const { return name_; }
@@ -58,11 +59,13 @@ class Tensor {
   Tensor slice(std::string_view axis, Index begin, Index extent) const;
 
   // As a typed view; throws std::logic_error when the axes are not `Axes...` in this order.
-  template <class... Axes> HostView<const Any, Axes...> const_view() const {
+  template <class... Axes>
+  HostView<const Any, Axes...> const_view() const {
     const auto [extents, strides] = geometry<sizeof...(Axes)>({Axes::name...});
     return {type_, data_, extents, strides};
   }
-  template <class... Axes> HostView<Any, Axes...> view() {
+  template <class... Axes>
+  HostView<Any, Axes...> view() {
     const auto [extents, strides] = geometry<sizeof...(Axes)>({Axes::name...});
     return {type_, data_, extents, strides};
   }

@@ -30,6 +30,7 @@ std::string text_of(double number);
 // The text as it may stand in a message whatever it holds: cut after `longest` bytes, and bytes
 // that are not printable ASCII as \xNN.
 std::string shown(std::string_view text, std::size_t longest = 60);
+inline constexpr std::size_t longest_shown_line = 200;  // where it is a case line
 // The length of the part before the first byte that is not well-formed UTF-8 or is a control
 // character other than tab and the ends of lines.
 std::size_t readable_prefix(std::string_view text);

@@ -35,7 +35,8 @@ int compare(Options options) {
   how.form = optional(options.form);
   how.pairs = pairs_of(options.pairs);
   how.tick = check_interrupt;
-  how.warn = [](const std::string& text) { fmt::print(stderr, "warning: {}\n", text); };
+  std::vector<std::string> warnings;
+  how.warn = [&](const std::string& text) { warnings.push_back(text); };
   if (how.bitwise && options.against.empty())
     throw UsageError("--bitwise needs --against FILE.h5 or a path");
 
@@ -47,7 +48,8 @@ int compare(Options options) {
   } else if (!options.against.empty()) {
     how.against_path = options.against;
   }
-  // All of them before the first one is judged, and before anything is written.
+  // All of them before the first one is judged, and before anything is written: an error is the
+  // only message.
   std::vector<CheckedFixture> checked;
   for (const FixtureCase& fixture : cases) {
     check_interrupt();
@@ -59,6 +61,7 @@ int compare(Options options) {
           fmt::format("{}: has no case {} to compare with", options.against, fixture.group));
     checked.push_back(check_fixture(fixture, how, others.empty() ? nullptr : &*other));
   }
+  for (const std::string& text : warnings) fmt::print(stderr, "warning: {}\n", text);
 
   std::unique_ptr<JsonLines> lines;
   if (!options.output.empty()) lines = std::make_unique<JsonLines>(options.output);

@@ -127,7 +127,7 @@ ErrorPicture draw(const TensorAxes& axes, const std::vector<PicturedPair>& pairs
   const bool emulated = emulation.places() > 0;
   if (emulated) picture.emulation = histogram_of(emulation);
   if (axes.rows_are_time && path.elements() > 0) {
-    ErrorPicture::Along& along = picture.along.emplace();
+    ErrorPicture::Along& along = picture.along.emplace(ErrorPicture::Along{});
     along.rows = parts_of(picture.length, ErrorPicture::windows);
     for (const WindowSums& sums : sums_along(pairs, path, picture.length, along.rows)) {
       along.maximum.push_back(sums.maximum);

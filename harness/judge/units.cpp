@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "harness/case/error.hpp"
+#include "harness/case/text.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -51,7 +52,7 @@ const RecipeUnits& recipe_units(std::string_view name) {
     if (recipe.name == name) return recipe;
     known += (known.empty() ? "" : ", ") + recipe.name;
   }
-  throw UsageError(fmt::format("recipe '{}' is not known; the recipes are {}", name, known));
+  throw UsageError(fmt::format("recipe '{}' is not known; the recipes are {}", shown(name), known));
 }
 
 }  // namespace groundstate::harness

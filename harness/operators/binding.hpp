@@ -13,6 +13,7 @@
 
 #include "harness/case/case_line.hpp"
 #include "harness/case/error.hpp"
+#include "harness/case/text.hpp"
 #include "harness/generate/regime.hpp"
 #include "harness/generate/tensor_spec.hpp"
 #include "harness/operators/operator.hpp"
@@ -90,8 +91,8 @@ class Inference {
   explicit Inference(const Case& c) : case_(c) {}
   void set(std::string_view key, const std::string& value, std::string_view because) {
     if (case_.is_explicit(key) && case_.get(key) != value)
-      throw UsageError(fmt::format("the case says {}={}, but {} says {}={}", key, case_.get(key),
-                                   because, key, value));
+      throw UsageError(fmt::format("the case says {}={}, but {} says {}={}", key,
+                                   shown(case_.get(key)), because, key, shown(value)));
     case_ = case_.with(key, value);
   }
   void set(std::string_view key, Index value, std::string_view because) {

@@ -17,6 +17,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <thread>
 
@@ -189,6 +190,15 @@ class Child {
     return end;
   }
 
+  milliseconds processor_time() const {
+    clockid_t clock{};
+    timespec spent{};
+    if (clock_getcpuclockid(process_, &clock) != 0 || clock_gettime(clock, &spent) != 0)
+      return milliseconds(0);
+    return std::chrono::duration_cast<milliseconds>(std::chrono::seconds(spent.tv_sec) +
+                                                    std::chrono::nanoseconds(spent.tv_nsec));
+  }
+
   // How it ends by the hand of the parent.
   IsolatedEnd ended_as(IsolatedEnd::Kind kind, milliseconds allowed) const {
     return {kind, 0, allowed, said_.text()};
@@ -223,6 +233,9 @@ std::string IsolatedEnd::text() const {
     case Kind::time_out:
       return fmt::format("timed out after {:.6g} s",
                          std::chrono::duration<double>(allowed).count());
+    case Kind::overwork:
+      return fmt::format("took more than {:.6g} s of processor time",
+                         std::chrono::duration<double>(allowed).count());
     case Kind::raving:
       return fmt::format("sent nonsense, or more than {} MiB", max_bytes >> 20);
   }
@@ -233,7 +246,7 @@ IsolatedEnd run_isolated(const IsolationLimits& limits,
                          const std::function<void(const Send&)>& body, const Receive& receive,
                          const std::function<void()>& tick) {
   const Clock::time_point start = Clock::now();
-  milliseconds allowed = limits.time.value_or(milliseconds(0));
+  milliseconds further(0);
   Child child(limits, body);
   Messages messages;
   std::array<char, 1 << 16> buffer;
@@ -244,7 +257,13 @@ IsolatedEnd run_isolated(const IsolationLimits& limits,
   for (std::chrono::microseconds pause(20); open || !end;) {
     if (tick) tick();
     milliseconds wait = end ? milliseconds(0) : longest_wait;
+    if (limits.processor_time && !end) {
+      const milliseconds allowed = *limits.processor_time + further;
+      if (child.processor_time() > allowed)
+        return child.ended_as(IsolatedEnd::Kind::overwork, allowed);
+    }
     if (limits.time && !end) {
+      const milliseconds allowed = *limits.time + further;
       const auto left = std::chrono::ceil<milliseconds>(start + allowed - Clock::now());
       if (left.count() <= 0) return child.ended_as(IsolatedEnd::Kind::time_out, allowed);
       wait = std::min(wait, left);
@@ -265,8 +284,8 @@ IsolatedEnd run_isolated(const IsolationLimits& limits,
     if (count < 0) continue;
     open = count > 0;
     if (!messages.add({buffer.data(), static_cast<std::size_t>(count)},
-                      [&](const std::string& message) { allowed += receive(message); }))
-      return child.ended_as(IsolatedEnd::Kind::raving, allowed);
+                      [&](const std::string& message) { further += receive(message); }))
+      return child.ended_as(IsolatedEnd::Kind::raving, {});
   }
   return *end;
 }

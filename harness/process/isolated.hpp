@@ -20,17 +20,20 @@ namespace groundstate::harness {
 struct IsolationLimits {
   std::optional<std::chrono::milliseconds> time;  // absent: none
   std::optional<std::uint64_t> memory;            // address space beyond that of the parent, bytes
+  // Of all its threads: an endless loop is known by it, whatever the machine or a disk takes.
+  std::optional<std::chrono::milliseconds> processor_time = {};
 };
 
 using Send = std::function<void(std::string_view)>;
-// Called in the parent; gives the further time to which a message entitles the child.
+// Called in the parent; gives the further time, of either kind, to which a message entitles the
+// child.
 using Receive = std::function<std::chrono::milliseconds(const std::string&)>;
 
 struct IsolatedEnd {
-  enum class Kind : std::uint8_t { well, signal, status, time_out, raving };
+  enum class Kind : std::uint8_t { well, signal, status, time_out, overwork, raving };
   Kind kind = Kind::well;
   int number = 0;                       // of the signal, or the exit status
-  std::chrono::milliseconds allowed{};  // of a time-out
+  std::chrono::milliseconds allowed{};  // of a time-out or overwork
   std::string said;                     // what it printed
 
   // "crashed: SIGSEGV (segmentation fault)", "timed out after 2 s", "ended with exit status 3",

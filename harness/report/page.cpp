@@ -336,7 +336,7 @@ struct ContractMatrix {
   // Rows with a broken contract first.
   std::vector<std::string> sorted_rows() const {
     std::vector<std::string> sorted = rows;
-    std::ranges::stable_partition(sorted, [&](const std::string& row) {
+    std::stable_partition(sorted.begin(), sorted.end(), [&](const std::string& row) {
       return std::ranges::any_of(columns, [&](const std::string& column) {
         const auto found = cells.find({row, column});
         return found != cells.end() && found->second.broken > 0;

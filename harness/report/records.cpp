@@ -189,7 +189,7 @@ ErrorPicture picture_of(const json& record) {
     picture.emulation = histogram_in(histogram, "emulation", first);
   if (record.contains("along")) {
     const json& along = object_in(record, "along");
-    ErrorPicture::Along& own = picture.along.emplace();
+    ErrorPicture::Along& own = picture.along.emplace(ErrorPicture::Along{});
     own.rows = count_in(along, "rows");
     own.maximum = numbers_in(along, "maximum");
     own.rms = numbers_in(along, "rms");

@@ -78,7 +78,8 @@ Case case_of(const FixtureCase& fixture, const CompareOptions& options) {
     const Case own = parse_case(*fixture.case_text, grammars());
     if (!(own == c))
       throw UsageError(fmt::format("{}: the file says case '{}', --case says '{}'", options.file,
-                                   own.canonical(), c.canonical()));
+                                   shown(own.canonical(), longest_shown_line),
+                                   shown(c.canonical(), longest_shown_line)));
   }
   if (fixture.operator_name && *fixture.operator_name != c.operator_name())
     throw UsageError(fmt::format("{}: attribute operator is '{}', the case is of '{}'",
@@ -107,7 +108,7 @@ void check_written_keys(const std::string& text, const Case& written, const Case
     const std::string_view key = assignment.keys.front();
     if (inferred.get(key) != written.get(key))
       throw UsageError(fmt::format("the case line says {}={}, the inputs say {}={}", key,
-                                   written.get(key), key, inferred.get(key)));
+                                   shown(written.get(key)), key, shown(inferred.get(key))));
   }
 }
 
@@ -129,14 +130,15 @@ CheckedFixture given_by(const FixtureCase& fixture, const CompareOptions& option
   for (const TensorSpec& spec : specs)
     if (find(own, spec.name) == nullptr)
       throw UsageError(fmt::format("inputs/{} is missing; the case '{}' has it", spec.name,
-                                   inferred.canonical()));
+                                   shown(inferred.canonical(), longest_shown_line)));
   Tensors inputs;
   for (const FixtureDataset& dataset : fixture.inputs.datasets) {
     const TensorSpec& spec = known_spec(specs, dataset);
     if (is_float(spec.type) ? meant_type(dataset) != spec.type : is_float(dataset.type))
       throw UsageError(fmt::format("{}: the elements are {}; the case '{}' has {} here",
                                    dataset.location, name_of(meant_type(dataset)),
-                                   inferred.canonical(), name_of(spec.type)));
+                                   shown(inferred.canonical(), longest_shown_line),
+                                   name_of(spec.type)));
     inputs.push_back(to_tensor(dataset, shape_of(spec)));
     check_mark(dataset, inputs.back());
   }

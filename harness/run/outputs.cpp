@@ -6,6 +6,7 @@
 
 #include "harness/case/error.hpp"
 #include "harness/case/nearest.hpp"
+#include "harness/case/text.hpp"
 
 namespace groundstate::harness {
 
@@ -23,7 +24,8 @@ PathVariant checked_variant(const Operator& op, std::string_view text) {
     std::vector<std::string> names;
     for (const Path& known : op.paths()) names.push_back(known.name);
     throw UsageError(fmt::format("{} has no path {}{} (accepted: {})", op.grammar().operator_name,
-                                 v.path, did_you_mean(v.path, names), fmt::join(names, " ")));
+                                 shown(v.path), did_you_mean(v.path, names),
+                                 fmt::join(names, " ")));
   }
   for (const auto& [key, value] : v.keys)
     if (!path->takes(key))
@@ -32,8 +34,8 @@ PathVariant checked_variant(const Operator& op, std::string_view text) {
                       path->keys.empty() ? "none" : fmt::format("{}", fmt::join(path->keys, " "))));
   if (v.recipe == "exact") v.recipe.clear();
   if (!recipe_exists(op, v))
-    throw UsageError(fmt::format("path {} has no recipe {}{} (accepted: {})", path->name, v.recipe,
-                                 did_you_mean(v.recipe, path->recipes),
+    throw UsageError(fmt::format("path {} has no recipe {}{} (accepted: {})", path->name,
+                                 shown(v.recipe), did_you_mean(v.recipe, path->recipes),
                                  fmt::join(path->recipes, " ")));
   return v;
 }

@@ -106,7 +106,7 @@ class Writer {
     if constexpr (is_plain<T>)
       bytes.append(reinterpret_cast<const char*>(&x), sizeof x);
     else
-      std::apply([this](auto&... own) { (put(own), ...); }, fields(x));
+      std::apply([this](auto&... own) { (this->put(own), ...); }, fields(x));
   }
   void put(std::string& text) {
     put_size(text.size());
@@ -140,7 +140,7 @@ class Reader {
     if constexpr (is_plain<T>)
       std::memcpy(&x, next(sizeof x).data(), sizeof x);
     else
-      std::apply([this](auto&... own) { (get(own), ...); }, fields(x));
+      std::apply([this](auto&... own) { (this->get(own), ...); }, fields(x));
   }
   void get(std::string& text) { text = next(size()); }
   void get(bool& x) { x = byte_up_to(1) != 0; }
@@ -157,7 +157,7 @@ class Reader {
   }
   template <class T>
   void get(std::optional<T>& x) {
-    if (size() != 0) get(x.emplace());
+    if (size() != 0) get(x.emplace(T{}));
   }
   bool at_end() const { return bytes_.empty(); }
 

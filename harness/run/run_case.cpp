@@ -8,6 +8,7 @@
 
 #include "harness/case/error.hpp"
 #include "harness/case/sha256.hpp"
+#include "harness/case/text.hpp"
 #include "harness/fixture/read.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
@@ -58,9 +59,9 @@ void check_case(const Operator& op, const Case& c) {
   const Cost cost = op.cost(c);
   const auto memory = static_cast<double>(physical_memory());
   if (cost.bytes > memory)
-    throw UsageError(
-        fmt::format("{}: needs {:.3g} GiB for its inputs and outputs; this machine has {:.3g} GiB",
-                    c.canonical(), cost.bytes / 0x1p30, memory / 0x1p30));
+    throw UsageError(fmt::format(
+        "{}: needs {:.3g} GiB for its inputs and outputs; this machine has {:.3g} GiB",
+        shown(c.canonical(), longest_shown_line), cost.bytes / 0x1p30, memory / 0x1p30));
 }
 
 Candidate candidate_of(const Operator& op, const PathVariant& variant,

@@ -23,8 +23,9 @@ std::vector<bool> sample_pairs(const std::vector<Pair>& pairs, Index count, std:
   take(slowest - pairs.begin());
   take(fastest - pairs.begin());
   const RandomStream stream(seed, "sample of pairs");
-  for (std::uint64_t draw = 0; taken < count; ++draw)
-    take(static_cast<Index>(stream.uniform(draw, 0) * static_cast<double>(size)));
+  std::uint64_t draw = 0;
+  while (taken < count)
+    take(static_cast<Index>(stream.uniform(draw++, 0) * static_cast<double>(size)));
   return chosen;
 }
 

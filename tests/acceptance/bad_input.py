@@ -375,6 +375,23 @@ class Files(EndTest):
             file["inputs/cu_seqlens"] = np.array([0, 20, 40])
         self.refused_file(words=["lengths", "10+30", "20+20", "cu_seqlens"])
 
+    def test_a_long_case_line_is_cut_in_messages(self):
+        line = f"simple_gla lengths={'+'.join(1000 * '1')} H=1 K=1 V=1 state=random"
+        with h5py.File(self.generated(line, name="bad.h5"), "r+") as file:
+            k = file["inputs/k"][...]
+            del file["inputs/k"]
+        self.refused_file(words=["inputs/k is missing"])
+        with h5py.File(self.at("bad.h5"), "r+") as file:
+            file["inputs/k"] = np.zeros(k.shape, np.float32)
+        self.refused_file(words=["/inputs/k", "fp32", "the case", "...", "has bf16 here"])
+        self.refused("compare", "bad.h5", "--case", "simple_gla lengths=1", words=["the file says case", "..."])
+        with h5py.File(self.at("bad.h5"), "r+") as file:
+            del file.attrs["case"]
+        self.refused_file("--case", line.replace("=1+", "=2+"), words=["lengths=1+1+1", "..."])
+        self.refused("list", line + " T=3", words=["T=3", "whose sum is 1000"])
+        self.refused("list", line + " B=1000000000", words=["B=1000000000"])
+        self.refused("list", line.replace("K=1", "K=1000000000"), words=["lengths=1+1+1", "GiB"])
+
     def test_options_of_compare(self):
         with self.bad():
             pass
@@ -390,8 +407,15 @@ class Files(EndTest):
             file["outputs"].attrs["recipe"] = "half"
         self.refused_file(words=["half", "tensorcore-bf16"])
         with self.bad() as file:
+            file["outputs"].attrs["recipe"] = "two\nlines" + 1000 * "!"
+        self.refused_file(words=[r"recipe 'two\x0alines!!", "tensorcore-bf16"])
+        with self.bad() as file:
             file["outputs"].attrs["form"] = "chunkd"
         self.refused_file(words=["chunkd", "did you mean 'chunked'?"])
+        for form in 2000 * "x", 2000 * "x" + "[chunk=3]", "chunked:" + 2000 * "x":
+            with self.bad() as file:
+                file["outputs"].attrs["form"] = form
+            self.refused_file(words=["xxx..."])
 
     def test_all_cases_of_a_file_are_checked_before_the_first_is_judged(self):
         path = self.generated("simple_gla T=3,4 K=8 V=8 H=1", name="bad.h5")
@@ -411,6 +435,13 @@ class Files(EndTest):
         self.assertEqual(len(end.stderr.splitlines()), 1, end.stderr)
         self.assertIn("warning: ", end.stderr)
         self.assertIn("inputs/v has 2 elements", end.stderr)
+
+    def test_a_warning_does_not_precede_an_error(self):
+        with h5py.File(self.generated("simple_gla T=3,4 K=8 V=8 dtype=fp32", name="bad.h5"), "r+") as file:
+            first, last = file.values()
+            first["inputs/v"][...] = np.nan
+            del last["inputs/k"]
+        self.refused_file(words=["inputs/k is missing"])
 
 
 class Resources(EndTest):

@@ -42,16 +42,18 @@ def options_of(case):
 
 
 def fill(path, case, solve):
-    """Fills a file that `generate` wrote with solve(inputs and options by name), which returns outputs by name."""
+    """Fills every case of a file that `generate` wrote with solve(inputs and options by name), which returns outputs
+    by name. The cases of a sweep differ in shapes only."""
     def in_layout(name, values):
         vk = "state_layout=vk" in case.split() and name in ("h0", "ht", "dht", "dh0")
         return values.swapaxes(2, 3) if vk else values
 
     with h5py.File(path, "r+") as file:
-        inputs = {name: in_layout(name, load(dataset)) for name, dataset in file["inputs"].items()}
-        outputs = solve(**inputs, **options_of(case))
-        for name, dataset in file["outputs"].items():
-            store(dataset, in_layout(name, outputs[name]))
+        for group in [file] if "inputs" in file else file.values():
+            inputs = {name: in_layout(name, load(dataset)) for name, dataset in group["inputs"].items()}
+            outputs = solve(**inputs, **options_of(case))
+            for name, dataset in group["outputs"].items():
+                store(dataset, in_layout(name, outputs[name]))
 
 
 class ProgramTest(unittest.TestCase):

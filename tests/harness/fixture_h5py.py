@@ -153,8 +153,20 @@ def write(folder):
         f.create_dataset("inputs/q", (2**31, 2**31), "f4", chunks=(64, 64))
     with new("overflow") as f:
         f.create_dataset("inputs/q", (2**40, 2**40), "f4", chunks=(64, 64))
+    with new("empty_of_many") as f:
+        f.create_dataset("inputs/q", (0, 2**40, 2**40), "f4")
     with new("control") as f:
         f["inputs/q\x1b[2J"] = x
+    with new("control_of_one_byte") as f:
+        f["inputs/q\x9b2J"] = x
+    with new("mark_of_two_lines") as f:
+        f["inputs/q"] = np.zeros(3, np.uint16)
+        f["inputs/q"].attrs["dtype"] = "bfloat16\n\x1b[2J"
+    with new("unknown_filter") as f:
+        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        properties.set_chunk((2,))
+        properties.set_filter(40000, h5py.h5z.FLAG_OPTIONAL, ())
+        h5py.h5d.create(f.id, b"q", h5py.h5t.IEEE_F32LE, h5py.h5s.create_simple((4,)), properties)
     with new("many") as f:
         for index in range(10001):
             f.create_group("inputs/%d" % index)

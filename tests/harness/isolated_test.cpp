@@ -124,6 +124,17 @@ TEST(Isolated, ATimeOutEndsSleepLoopAndAClosedPipe) {
   }
 }
 
+TEST(Isolated, ProcessorTimeEndsALoopAndNoSleep) {
+  IsolationLimits limits;
+  limits.processor_time = milliseconds(100);
+  const auto loop = [](const Send&) {
+    for (std::atomic<int> i = 0;; ++i) {
+    }
+  };
+  EXPECT_EQ(run(loop, limits).text(), "took more than 0.1 s of processor time");
+  EXPECT_EQ(run([](const Send&) { usleep(300'000); }, limits).text(), "");
+}
+
 TEST(Isolated, AMessageCanEntitleToFurtherTime) {
   const IsolatedEnd end = run_isolated(
       {milliseconds(100), {}},

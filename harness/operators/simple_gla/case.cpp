@@ -80,7 +80,7 @@ Dimensions dimensions(const Case& c) {
           fmt::format("B={} is not accepted with lengths; packed sequences have B=1", n.batch));
     if (c.is_explicit("T") && n.time != sum)
       throw UsageError(fmt::format("T={} is not accepted with lengths={}, whose sum is {}", n.time,
-                                   c.get("lengths"), sum));
+                                   shown(c.get("lengths")), sum));
     n.time = sum;
     n.sequences = static_cast<Index>(lengths.size());
   }
