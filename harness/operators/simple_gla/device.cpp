@@ -145,7 +145,8 @@ std::unique_ptr<DeviceRun> prepare(const Variant& v, const Options& options, con
                                : std::string("gpu.fused"));
   return make_device_run(
       x_memory, y_memory, kernels::fused_workspace(x, y, form),
-      [=](const Launch& launch) { kernels::fused(x, options, y, form, launch); }, note);
+      [=](const Launch& launch) { kernels::fused(x, options, y, form, launch); }, Repeated::same,
+      note);
 }
 
 std::unique_ptr<DeviceRun> prepare(const BackwardVariant& v, const Options& options,
@@ -162,7 +163,7 @@ std::unique_ptr<DeviceRun> prepare(const BackwardVariant& v, const Options& opti
   return make_device_run(
       x_memory, y_memory, kernels::fused_backward_workspace(x, y, form),
       [=](const Launch& launch) { kernels::fused_backward(x, options, y, form, launch); },
-      steps_note(v.num_steps, kernels::fused_backward_num_steps(x, y, form)));
+      Repeated::same, steps_note(v.num_steps, kernels::fused_backward_num_steps(x, y, form)));
 }
 
 }  // namespace groundstate::harness::simple_gla_binding
