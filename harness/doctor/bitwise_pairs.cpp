@@ -10,17 +10,20 @@
 namespace groundstate::harness {
 namespace {
 
-bool runs_by_default(const Operator& op, const Case& c, const PathVariant& variant) {
-  return !op.unsupported(c, variant) &&
-         std::ranges::any_of(op.default_variants(c), [&](const std::string& text) {
-           return checked_variant(op, text).path == variant.path;
-         });
+// In one of the recipes that the path has by default; a contract is run in each of them.
+bool runs_by_default(const Operator& op, const Case& c, const std::string& text) {
+  PathVariant variant = parse_path_variant(text, op.path_keys());
+  if (op.path(variant.path) == nullptr) variant = checked_variant(op, text);  // says so
+  return std::ranges::any_of(op.default_variants(c), [&](const std::string& own_text) {
+    const PathVariant own = checked_variant(op, own_text);
+    variant.recipe = own.recipe;
+    return own.path == variant.path && !op.unsupported(c, variant);
+  });
 }
 
 // As `run` does: both paths are among those of the case, which need not be in these variants.
 bool meet(const Operator& op, const Case& c, const EqualVariants& pair) {
-  return runs_by_default(op, c, checked_variant(op, pair.left)) &&
-         runs_by_default(op, c, checked_variant(op, pair.right));
+  return runs_by_default(op, c, pair.left) && runs_by_default(op, c, pair.right);
 }
 
 void check_pair(const Operator& op, const HardInputs& inputs, const EqualVariants& pair,

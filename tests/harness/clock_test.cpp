@@ -249,8 +249,8 @@ class OperatorWithDevicePaths : public FaultyOperator {
     for (Path& each : paths_) each.needs_device = true;
   }
   std::span<const Path> paths() const override { return paths_; }
-  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& v,
-                                     const Tensors& inputs) const override {
+  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& v, const Tensors& inputs,
+                                     const Tensors&) const override {
     return std::make_unique<ImaginaryRun>(*this, c, v, inputs);
   }
 
@@ -395,7 +395,7 @@ TEST_F(BenchCase, OnADeviceIsTimedThere) {
   EXPECT_EQ(row.note, "num_steps 4 -> 3");
   EXPECT_GE(device_clock.cold_launches, 30);
   EXPECT_EQ(clock.cold_launches, 0);
-  EXPECT_THROW(op.prepare(case_, {path, {}, {}}, {}), std::logic_error);
+  EXPECT_THROW(op.prepare(case_, {path, {}, {}}, {}, {}), std::logic_error);
 }
 
 }  // namespace

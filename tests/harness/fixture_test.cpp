@@ -476,7 +476,7 @@ TEST_F(Fixture, a_file_without_end_to_its_reading_is_damaged) {
   const std::size_t heap = sample.find("GCOL");
   ASSERT_NE(heap, sample.npos);
   sample.replace(heap + heap_header, object_header, object_header, '\0');
-  put_bytes(path("b.h5"), sample);
+  write("b.h5", sample);
   ReadOptions options;
   options.time_out = std::chrono::hours(1);
   options.processor_time = std::chrono::milliseconds(300);
