@@ -507,7 +507,7 @@ class Resources(EndTest):
 
     def test_records(self):
         records = records_of(self.succeeds("run", "simple_gla T=65", "--json"))
-        self.assertEqual({record["status"] for record in records}, {"PASSED"})
+        self.assertEqual({record["status"] for record in records} - {"UNAVAILABLE"}, {"PASSED"})
         self.assertTrue(any("equality" in record for record in records))
         self.generated("simple_gla T=65", name="a.h5")
         failed = records_of(groundstate("compare", "a.h5", "--json", cwd=self.folder).stdout)

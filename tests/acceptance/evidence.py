@@ -201,7 +201,7 @@ class Evidence(ProgramTest):
 
     def test_where_every_path_is_gone_nothing_is_judged(self):
         def change(file, group):
-            text = text_of(group, "record").replace('"path":"', '"path":"gpu.')
+            text = text_of(group, "record").replace('"path":"', '"path":"gone.')
             put_text(group, "record", text)
         self.judged(change, 3, "0 results judged, 0 of them failed, 2 STALE")
 
