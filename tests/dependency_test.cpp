@@ -72,7 +72,7 @@ const std::vector<Library> libraries = {
     {"Eigen", "#include [<\"](unsupported/)?Eigen/.*", "(reference|harness|tests)/.*"},
     {"CUDA", "#include [<\"](cuda|cub/|thrust/|nv/|cooperative_groups).*", "gpu/.*|tests/gpu/.*"},
     {"HDF5", "#include [<\"](hdf5|H5)[^>\"]*[>\"].*",
-     "(harness/fixture/|tests/(harness|fuzz)/fixture).*"},
+     "(harness/fixture/|tests/harness/fixture|tests/fuzz/planned_file).*"},
     {"CLI11", "#include [<\"]CLI/.*", "harness/cli/.*"},
     {"mustache", "#include <kainjow/.*", "harness/report/.*"},
     {"GoogleTest", "#include [<\"](gtest|gmock)/.*", "tests/.*"},

@@ -86,6 +86,11 @@ def write(folder):
         f["type"] = np.dtype("f4")  # removed again: a dataset keeps its committed type
         i.create_dataset("committed", data=x, dtype=f["type"])
         del f["type"]
+    with new("unaligned") as f:
+        f["inputs/a"] = np.zeros(3, np.int8)
+        f["inputs/b"] = x
+        f["inputs/c"] = f["inputs/b"]
+        assert f["inputs/b"].id.get_offset() % 4 != 0
     with h5py.File(os.path.join(folder, "block.h5"), "w", userblock_size=512) as f:
         f["inputs/q"] = x
     with h5py.File(os.path.join(folder, "latest.h5"), "w", libver="latest") as f:

@@ -390,6 +390,13 @@ TEST_F(Fixture, what_h5py_writes_is_read) {
   for (const char* const name : {"block.h5", "latest.h5"})
     expect_ramp(read_fixture(path(name)).at(0).inputs.find("q"), ElementType::float32);
 
+  const FixtureGroup unaligned = read_fixture(path("unaligned.h5")).at(0).inputs;
+  for (const char* const name : {"b", "c"}) expect_ramp(unaligned.find(name), ElementType::float32);
+  ReadOptions options;
+  options.max_bytes = 2 * 24 * sizeof(float);
+  expect_contains(usage_error(path("unaligned.h5"), options),
+                  "aligned arrays take more than the 192");
+
   const std::vector<FixtureCase> cases = read_fixture(path("cases.h5"));
   ASSERT_EQ(cases.size(), 2u);
   EXPECT_EQ(cases[1].group, "/4567");
