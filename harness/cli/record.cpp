@@ -125,7 +125,7 @@ void add_record(CLI::App& app, Action& action) {
       ->required()
       ->check(file_name);
   verb->add_option("--elements", options->elements,
-                   "Elements to keep of each output and (sequence, head) pair: whole columns")
+                   "Elements to keep of each output of a (sequence, head) pair, at most")
       ->check(elements_option);
   verb->callback([options, &action] { action = [options] { return record(*options); }; });
 }

@@ -29,9 +29,12 @@ bool is_zero_by_definition(const Data& data, Index i, Index j) {
   return data.zero != nullptr && (*data.zero)(i, j);
 }
 
-// Of the tensor.
-Index column_of(const PairData& data, Index j) {
-  return data.columns == nullptr ? j : (*data.columns)[static_cast<std::size_t>(j)];
+// Of the output.
+Index row_of(const Subset* subset, Index i) {
+  return subset == nullptr ? i : subset->rows[static_cast<std::size_t>(i)];
+}
+Index column_of(const Subset* subset, Index j) {
+  return subset == nullptr ? j : subset->columns[static_cast<std::size_t>(j)];
 }
 
 bool is_nan_row(const Matrix<double>& m, Index row) {
@@ -110,8 +113,10 @@ void TensorJudge::add(const PairData& data) {
   if (data.emulation != nullptr)
     check_shape(oracle, data.emulation->rows(), data.emulation->cols(), "the emulation");
   const bool sampled = data.fields != nullptr;
+  if (data.subset != nullptr && (!sampled || data.emulation != nullptr))
+    throw std::logic_error(info_.name + ": a subset has sensitivities and no emulation");
   pairs_.push_back({data.pair, oracle.rows(), oracle.cols(), sampled ? errors_.places() : -1, {}});
-  columns_.push_back(data.columns == nullptr ? std::vector<Index>() : *data.columns);
+  subsets_.push_back(data.subset == nullptr ? std::nullopt : std::optional(*data.subset));
   where_.add_pair(data.pair, oracle.rows(), oracle.cols());
   for (Index i = 0; i < oracle.rows(); ++i)
     if (is_nan_row(data.got, i) && !is_nan_row(oracle, i)) where_.add_unwritten_row();
@@ -155,8 +160,8 @@ void TensorJudge::add_sampled(const PairData& data) {
       if (!kind_only && is_16_bit(info_.type) && std::abs(r) >= least_normal(info_.type))
         bias_.add(got, r, unit);
       if (error > 0)
-        note({data.pair, i, column_of(data, j), got, zero ? 0 : round_to_type(info_.type, r),
-              error});
+        note({data.pair, row_of(data.subset, i), column_of(data.subset, j), got,
+              zero ? 0 : round_to_type(info_.type, r), error});
       if (data.emulation == nullptr) continue;
       const double emulated = (*data.emulation)(i, j);
       const double baseline =
@@ -189,11 +194,10 @@ void TensorJudge::add_unsampled(const PairData& data) {
           zero ? AbsoluteError{got != 0, false, 0} : absolute_error(got, r, threshold);
       if (error.wrong) {
         ++wrong_pattern_;
-        where_.add_bad(data.pair, oracle.rows(), i, column_of(data, j));
+        where_.add_bad(data.pair, oracle.rows(), i, j);
         std::vector<Index>& bad_rows = pairs_.back().bad_rows;
         if (bad_rows.empty() || bad_rows.back() != i) bad_rows.push_back(i);
-        note({data.pair, i, column_of(data, j), got, zero ? 0 : round_to_type(info_.type, r),
-              infinity});
+        note({data.pair, i, j, got, zero ? 0 : round_to_type(info_.type, r), infinity});
       }
       if (data.emulation == nullptr || !error.judged) continue;
       const AbsoluteError baseline = absolute_error((*data.emulation)(i, j), r, threshold);
@@ -214,7 +218,7 @@ void TensorJudge::add_moments(const PairMoments& data) {
     throw std::logic_error(fmt::format("{} has moments of {} windows, the oracle {}", info_.name,
                                        data.got.size(), windows.size()));
   pairs_.push_back({data.pair, oracle.rows(), columns, -1, {}});
-  columns_.emplace_back();
+  subsets_.emplace_back();
   const double threshold = overflow_threshold(info_.type);
   const double roundoff = std::max(unit_roundoff(info_.type), declaration_.recipe.operand);
   const double floor = storage_floor(declaration_.recipe, info_.type);
@@ -276,12 +280,13 @@ Where TensorJudge::locate(double threshold) const {
   for (std::size_t p = 0; p < pairs_.size(); ++p) {
     const PicturedPair& judged = pairs_[p];
     if (judged.place < 0) continue;
+    const Subset* const subset = subsets_[p] ? &*subsets_[p] : nullptr;
     Index place = judged.place;
     for (Index i = 0; i < judged.rows; ++i)
       for (Index j = 0; j < judged.columns; ++j, ++place)
         if (errors_[place] > threshold)
-          histogram.add_bad(judged.pair, judged.rows, i,
-                            columns_[p].empty() ? j : columns_[p][static_cast<std::size_t>(j)]);
+          histogram.add_bad(judged.pair, subset == nullptr ? judged.rows : subset->length,
+                            row_of(subset, i), column_of(subset, j));
   }
   std::optional<BadElement> first;
   for (const First& candidate : first_)

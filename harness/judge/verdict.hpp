@@ -55,6 +55,13 @@ struct PathDeclaration {
       false;  // rounding points and chunk length: its emulation is of the same path
 };
 
+// The rows and columns of an output that matrices have, where that is not all of them. Coordinates
+// are the output's.
+struct Subset {
+  std::vector<Index> rows, columns;  // ascending
+  Index length = 0;                  // rows of the output
+};
+
 struct PairData {
   PairAt pair;
   const Matrix<double>& got;  // the output, widened
@@ -63,8 +70,7 @@ struct PairData {
   const Matrix<double>* form = nullptr;       // the form term
   const Matrix<bool>* zero = nullptr;         // elements that are zero by definition
   const Matrix<double>* emulation = nullptr;  // the same path, emulated
-  // Of the tensor, where the matrices have not all of its columns; coordinates are the tensor's.
-  const std::vector<Index>* columns = nullptr;
+  const Subset* subset = nullptr;  // absent: all of the output; without an emulation else
 };
 
 // A pair whose output is known by the moments of its windows only.
@@ -117,7 +123,7 @@ class TensorJudge {
   PathDeclaration declaration_;
   Triple limits_;
   std::vector<PicturedPair> pairs_;
-  std::vector<std::vector<Index>> columns_;  // of each pair; empty: all
+  std::vector<std::optional<Subset>> subsets_;  // of each pair
   ErrorList errors_, emulation_errors_;
   Index sampled_ = 0, emulated_ = 0, wrong_pattern_ = 0;
   Index failed_emulations_ = 0;  // elements that only the emulation makes NaN or infinite

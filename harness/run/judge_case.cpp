@@ -100,10 +100,10 @@ Contribution contribution(const Measured& measured, std::size_t output, std::siz
   return own;
 }
 
-// Some columns of a matrix, unless it is absent.
+// A part of a matrix, unless it is absent.
 template <class Scalar>
-void keep_columns(Matrix<Scalar>& matrix, const std::vector<Index>& columns) {
-  if (matrix.cols() > 0) matrix = Matrix<Scalar>(matrix(Eigen::all, columns));
+void keep(Matrix<Scalar>& matrix, const Subset& subset) {
+  if (matrix.cols() > 0) matrix = Matrix<Scalar>(matrix(subset.rows, subset.columns));
 }
 
 // Hands the contribution on, with what is known of the output at its place. Without whole pairs
@@ -112,12 +112,12 @@ void judge_contribution(Contribution own, const Pair& pair, std::size_t output,
                         const TensorSpec& spec, const Candidate& candidate, TensorJudge& judge) {
   const PairAt place = PairSlice(spec.axes, pair).place;
   bool emulated = !own.emulations.empty();
-  Matrix<double> emulation =
+  const Matrix<double> emulation =
       emulated ? farthest(own.emulations, own.oracle, candidate.types[output]) : Matrix<double>();
-  const auto add = [&](const Matrix<double>& got, const std::vector<Index>* columns) {
+  const auto add = [&](const Matrix<double>& got, const Subset* subset) {
     judge.add({place, got, own.oracle, own.scaled ? &own.fields : nullptr,
                own.form.size() > 0 ? &own.form : nullptr, own.zero.size() > 0 ? &own.zero : nullptr,
-               emulated ? &emulation : nullptr, columns});
+               emulated ? &emulation : nullptr, subset});
   };
   if (candidate.known == nullptr) {
     add(gather_output(*find(*candidate.outputs, spec.name), pair), nullptr);
@@ -130,12 +130,16 @@ void judge_contribution(Contribution own, const Pair& pair, std::size_t output,
                        own.zero.size() > 0 ? &own.zero : nullptr, emulated ? &emulation : nullptr});
     return;
   }
+  if (known.whole()) {
+    add(kept->elements, nullptr);
+    return;
+  }
   for (Matrix<double>* const matrix : {&own.oracle, &own.form, &own.fields.input, &own.fields.carry,
-                                       &own.fields.gate, &own.fields.open, &emulation})
-    keep_columns(*matrix, kept->columns);
-  keep_columns(own.zero, kept->columns);
-  emulated = emulated && known.whole();
-  add(kept->elements, &kept->columns);
+                                       &own.fields.gate, &own.fields.open})
+    keep(*matrix, kept->subset);
+  keep(own.zero, kept->subset);
+  emulated = false;
+  add(kept->elements, &kept->subset);
 }
 
 bool is_given(const Candidate& candidate, std::size_t output, const TensorSpec& spec) {

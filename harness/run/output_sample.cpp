@@ -31,17 +31,31 @@ std::vector<bool> draw_pairs(const std::vector<Pair>& pairs, std::uint64_t seed)
   return drawn;
 }
 
-std::vector<Index> draw_columns(const RandomStream& stream, const Pair& pair, Index rows,
-                                Index columns, Index elements) {
-  const Index count = std::clamp<Index>(elements / std::max<Index>(rows, 1), 1, columns);
+// `count` of `all`, one of each of as many equal parts.
+std::vector<Index> draw(const RandomStream& stream, const Pair& pair, Index count, Index all) {
   std::vector<Index> result;
   for (Index i = 0; i < count; ++i) {
-    const Index begin = columns * i / count, end = columns * (i + 1) / count;
+    const Index begin = all * i / count, end = all * (i + 1) / count;
     const double drawn =
         stream.uniform(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(pair.number));
     result.push_back(begin + static_cast<Index>(drawn * static_cast<double>(end - begin)));
   }
   return result;
+}
+
+Subset draw_subset(const TensorSpec& spec, const Pair& pair, std::uint64_t seed, Index elements) {
+  const PairSlice at(spec.axes, pair);
+  const auto stream = [&](std::string_view what) {
+    return RandomStream(seed, fmt::format("{} of evidence: {}", what, spec.name));
+  };
+  const Index columns = std::clamp<Index>(elements / std::max<Index>(at.rows, 1), 1, at.columns);
+  Subset subset{draw(stream("rows"), pair, std::min(at.rows, elements), at.rows),
+                draw(stream("columns"), pair, columns, at.columns), at.rows};
+  if (at.rows > 0) {
+    subset.rows.back() = at.rows - 1;
+    subset.rows.front() = 0;
+  }
+  return subset;
 }
 
 }  // namespace
@@ -52,13 +66,11 @@ OutputSample::OutputSample(const std::vector<TensorSpec>& specs, const std::vect
   const std::vector<bool> drawn = draw_pairs(pairs, seed);
   for (std::size_t output = 0; output < specs.size(); ++output) {
     const Places places(specs[output], pairs);
-    const RandomStream stream(seed, fmt::format("columns of evidence: {}", specs[output].name));
     std::set<std::pair<Index, Index>> kept, seen;
     for (std::size_t p = 0; p < pairs.size(); ++p) {
       const Pair& pair = pairs[p];
       if (!drawn[p] || !kept.insert(places.key(pair)).second) continue;
-      const PairSlice at(specs[output].axes, pair);
-      kept_[output].push_back({pair, draw_columns(stream, pair, at.rows, at.columns, elements)});
+      kept_[output].push_back({pair, draw_subset(specs[output], pair, seed, elements)});
     }
     for (std::size_t p = 0; p < pairs.size(); ++p) {
       const auto key = places.key(pairs[p]);

@@ -1,11 +1,11 @@
-// The part of a case's outputs that evidence keeps, small enough to be committed: the history of
-// some columns of two (sequence, head) pairs.
+// The part of a case's outputs that evidence keeps, small enough to be committed.
 //
 //   pairs     two of those that have tokens (of all where none has), drawn by Philox from the seed
 //             of the case; all where there are no more
-//   columns   of an output at the place of such a pair, R rows by C columns: the C columns are cut
-//             into m = clamp(elements / R, 1, C) parts, and one of each is drawn likewise. Whole
-//             columns: a channel from the first token to the last, whatever the chunks
+//   columns   of an output at the place of such a pair, R rows by C columns: clamp(elements / R, 1,
+//             C) of them, one of each of as many equal parts, drawn likewise
+//   rows      all of them, so that a channel is kept from the first token to the last; where they
+//             are more than `elements`, that many, in the same way, with the first and the last
 //
 // An output that several pairs share (harness/run/places.hpp) is kept once a place.
 #pragma once
@@ -14,18 +14,19 @@
 #include <vector>
 
 #include "harness/generate/tensor_spec.hpp"
+#include "harness/judge/verdict.hpp"
 #include "harness/operators/operator.hpp"
 
 namespace groundstate::harness {
 
 inline constexpr std::size_t kept_pairs = 2;
-inline constexpr Index kept_elements = 256;  // of an output and pair, unless told otherwise
+inline constexpr Index kept_elements = 256;  // at most, of an output and pair
 
 class OutputSample {
  public:
   struct Part {
-    Pair pair;                   // the first of those at this place that was drawn
-    std::vector<Index> columns;  // ascending
+    Pair pair;  // the first of those at this place that was drawn
+    Subset subset;
   };
 
   OutputSample(const std::vector<TensorSpec>& specs, const std::vector<Pair>& pairs,

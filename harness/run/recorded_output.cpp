@@ -13,8 +13,8 @@ RecordedOutput record_output(const OutputSample& sample, std::size_t number, con
       output.name(), output.type(), shape_of(output.axes()), sha256_of(output), {}, {}};
   for (const OutputSample::Part& part : sample.kept(number)) {
     const PairSlice at(output, part.pair);
-    for (Index row = 0; row < at.rows; ++row)
-      for (const Index column : part.columns)
+    for (const Index row : part.subset.rows)
+      for (const Index column : part.subset.columns)
         result.elements.push_back(output.load(at.offset(row, column)));
   }
   for (const Pair& pair : sample.others(number))
@@ -29,10 +29,10 @@ KnownOutput::KnownOutput(const OutputSample& sample, std::size_t number, const T
   Index elements = 0;
   for (const OutputSample::Part& part : sample.kept(number)) {
     const PairSlice at(axes_, part.pair);
-    const auto columns = static_cast<Index>(part.columns.size());
-    kept_[key(part.pair)] = {&part.columns, at.rows, elements};
-    elements += at.rows * columns;
-    whole_ = whole_ && columns == at.columns;
+    const auto count = static_cast<Index>(part.subset.rows.size() * part.subset.columns.size());
+    kept_[key(part.pair)] = {&part.subset, elements};
+    elements += count;
+    whole_ = whole_ && count == at.rows * at.columns;
   }
   if (static_cast<Index>(output.elements.size()) != elements)
     throw UsageError(fmt::format("{} elements of {} are recorded; {} are expected",
@@ -54,8 +54,9 @@ KnownOutput::KnownOutput(const OutputSample& sample, std::size_t number, const T
 std::optional<KnownOutput::Kept> KnownOutput::kept(const Pair& pair) const {
   const auto found = kept_.find(key(pair));
   if (found == kept_.end()) return std::nullopt;
-  const auto& [columns, rows, begin] = found->second;
-  Kept result{*columns, Matrix<double>(rows, static_cast<Index>(columns->size()))};
+  const auto& [subset, begin] = found->second;
+  Kept result{*subset, Matrix<double>(static_cast<Index>(subset->rows.size()),
+                                      static_cast<Index>(subset->columns.size()))};
   for (Index i = 0; i < result.elements.size(); ++i)
     result.elements.data()[i] = output_->elements[static_cast<std::size_t>(begin + i)];
   return result;

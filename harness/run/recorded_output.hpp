@@ -34,21 +34,21 @@ class KnownOutput {
   KnownOutput(const OutputSample& sample, std::size_t number, const TensorSpec& spec,
               const RecordedOutput& output);
 
-  // All rows of some columns at the place of a pair; absent where only moments are known.
+  // At the place of a pair; absent where only moments are known.
   struct Kept {
-    const std::vector<Index>& columns;
+    const Subset& subset;
     Matrix<double> elements;
   };
   std::optional<Kept> kept(const Pair& pair) const;
-  // All columns of every pair that is kept: only then its errors are those of a run with fewer
-  // pairs. Down one column they may be one error that the state carries on.
+  // All of every pair that is kept: only then its errors are those of a run with fewer pairs. Down
+  // one column they may be one error that the state carries on.
   bool whole() const { return whole_; }
   const std::vector<WindowMoments>& moments(const Pair& pair) const;
 
  private:
   struct Part {
-    const std::vector<Index>* columns;
-    Index rows, begin;  // begin: in the elements
+    const Subset* subset;
+    Index begin;  // in the elements
   };
   std::pair<Index, Index> key(const Pair& pair) const;
 

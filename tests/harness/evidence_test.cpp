@@ -123,7 +123,12 @@ struct Sampled {
   OutputSample sample;
 };
 
-TEST(OutputSamples, HaveEveryPlaceOnceKeptOrNotWithAtLeastOneColumnAndAtMostWhatWasAskedFor) {
+void expect_part_of(Index all, const std::vector<Index>& part) {
+  EXPECT_TRUE(std::ranges::is_sorted(part, std::less_equal{}));
+  EXPECT_TRUE(part.empty() || (part.front() >= 0 && part.back() < all));
+}
+
+TEST(OutputSamples, HaveEveryPlaceOnceKeptOrNotWithAtMostTheElementsThatWereAskedFor) {
   for (const std::string& text : shapes)
     for (const Index elements : {Index{1}, Index{40}, Index{1} << 40}) {
       const Sampled own(text, elements);
@@ -134,14 +139,18 @@ TEST(OutputSamples, HaveEveryPlaceOnceKeptOrNotWithAtLeastOneColumnAndAtMostWhat
         for (const OutputSample::Part& part : own.sample.kept(i)) {
           const PairSlice at(own.specs[i].axes, part.pair);
           EXPECT_TRUE(seen.insert(places.key(part.pair)).second);
-          const auto count = static_cast<Index>(part.columns.size());
-          ASSERT_GE(count, 1);
-          EXPECT_TRUE(count == 1 || count * at.rows <= elements) << text;
-          EXPECT_TRUE(count == at.columns || (count + 1) * std::max<Index>(at.rows, 1) > elements)
-              << text;
-          EXPECT_TRUE(std::ranges::is_sorted(part.columns, std::less_equal{}));
-          EXPECT_GE(part.columns.front(), 0);
-          EXPECT_LT(part.columns.back(), at.columns);
+          expect_part_of(at.rows, part.subset.rows);
+          expect_part_of(at.columns, part.subset.columns);
+          const auto rows = static_cast<Index>(part.subset.rows.size()),
+                     columns = static_cast<Index>(part.subset.columns.size());
+          EXPECT_EQ(part.subset.length, at.rows);
+          EXPECT_GE(columns, 1);
+          EXPECT_LE(rows * columns, elements) << text;
+          EXPECT_TRUE(columns == at.columns || (columns + 1) * std::max<Index>(rows, 1) > elements);
+          EXPECT_TRUE(rows == at.rows || rows == elements);
+          if (rows < 2) continue;
+          EXPECT_EQ(part.subset.rows.front(), 0);
+          EXPECT_EQ(part.subset.rows.back(), at.rows - 1);
         }
         EXPECT_LE(own.sample.kept(i).size(), kept_pairs);
         for (const Pair& pair : own.sample.others(i))
@@ -174,8 +183,9 @@ TEST(OutputSamples, PreferPairsWithTokens) {
 TEST(OutputSamples, FollowTheSeed) {
   std::set<std::vector<Index>> columns;
   for (const char* const seed : {"1", "1", "2", "3", "4"})
-    columns.insert(
-        Sampled(fmt::format("simple_gla V=1000 seed={}", seed), 256).sample.kept(0)[0].columns);
+    columns.insert(Sampled(fmt::format("simple_gla V=1000 seed={}", seed), 256)
+                       .sample.kept(0)[0]
+                       .subset.columns);
   EXPECT_EQ(columns.size(), 4u);
 }
 
@@ -249,8 +259,8 @@ TEST_F(Evidences, HoldsWhatThePathsGave) {
     auto element = output.elements.begin();
     for (const OutputSample::Part& part : own.sample.kept(i)) {
       const PairSlice at(tensor, part.pair);
-      for (Index row = 0; row < at.rows; ++row)
-        for (const Index column : part.columns)
+      for (const Index row : part.subset.rows)
+        for (const Index column : part.subset.columns)
           EXPECT_EQ(*element++, tensor.load(at.offset(row, column)));
     }
     EXPECT_EQ(element, output.elements.end());
@@ -315,7 +325,7 @@ TEST_F(Evidences, AFindingHasTheCoordinatesOfTheTensor) {
   o.elements.back() += 0.01;
   expect_failed(judged(report), "chunked:single",
                 {fmt::format("first at b={} t=69 h={} v={}: ", last.pair.batch,
-                             last.pair.value_head, last.columns.back())});
+                             last.pair.value_head, last.subset.columns.back())});
 }
 
 TEST_F(Evidences, NaNUnderAVerdictThatPassedIsAContradiction) {
