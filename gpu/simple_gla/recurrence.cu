@@ -27,9 +27,10 @@ constexpr int most_register_rows = sizeof(Scalar) == 4 ? 32 : 16;  // of a threa
 
 Index tiles(const Recurrence& r) { return (r.columns + tile_columns - 1) / tile_columns; }
 
-__device__ Place place(const Recurrence& r, Index cta) {
-  const Index tiles = (r.columns + tile_columns - 1) / tile_columns;
-  const Index tile = cta % tiles, head = cta / tiles % r.heads, sequence = cta / tiles / r.heads;
+__device__ Place place(const Recurrence& r) {
+  const auto tiles = static_cast<unsigned>((r.columns + tile_columns - 1) / tile_columns),
+             heads = static_cast<unsigned>(r.heads), problem = blockIdx.x / tiles;
+  const Index tile = blockIdx.x % tiles, head = problem % heads, sequence = problem / heads;
   if (!r.offsets) return {sequence, sequence, head, 0, r.time, r.reverse, tile * tile_columns};
   const Index begin = load_integer(r.offsets, Offset{sequence}),
               end = load_integer(r.offsets, Offset{sequence + 1});
@@ -43,7 +44,7 @@ __global__ void __launch_bounds__(threads)
     recurrence(const __grid_constant__ Recurrence r, Scalar* workspace, int rows_of_group,
                int block) {
   extern __shared__ __align__(16) std::byte shared[];
-  const Place at = place(r, blockIdx.x);
+  const Place at = place(r);
   const int padded = groups * rows_of_group;
   Fragment<Scalar, rows, columns> state(
       workspace + Index{blockIdx.x} * rows_of_group * columns * threads, rows_of_group);

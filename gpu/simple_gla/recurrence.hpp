@@ -21,7 +21,7 @@ struct TokenTensor {
   Data* data = nullptr;
   ElementType type = ElementType::float32;
   Index batch = 0, time = 0, head = 0, channel = 0;  // strides
-  Index group = 1;                                   // value heads that share a head of it
+  int group = 1;                                     // value heads that share a head of it
   double scale = 1;
 };
 using TokenInput = TokenTensor<const void>;
@@ -71,9 +71,14 @@ inline bool is_double(ElementType type) { return type == ElementType::float64; }
 template <class View>
 TokenInput token_input(const View& x, Index value_heads, double scale = 1) {
   const auto& stride = x.strides();
-  return {
-      x.data(), x.type(), stride[0], stride[1], stride[2], stride[3], value_heads / x.extents()[2],
-      scale};
+  return {x.data(),
+          x.type(),
+          stride[0],
+          stride[1],
+          stride[2],
+          stride[3],
+          static_cast<int>(value_heads / x.extents()[2]),
+          scale};
 }
 template <class View>
 TokenOutput token_output(const View& x) {

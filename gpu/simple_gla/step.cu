@@ -48,11 +48,13 @@ constexpr int resident_ctas() {
 }
 
 // Along which axis of the state elements are contiguous and aligned, so that one access takes 16
-// bytes of them.
+// bytes of them. A parameter of the kernel: in one that has several, registers that are neighbours
+// along one axis are not along the other, and the compiler takes wide accesses apart.
 enum class Access { columns, rows, single };
 
 struct Arguments {
-  Index batch, heads, time, rows, columns, tiles;
+  Index batch, time, rows, columns;
+  unsigned heads, tiles;
   Gates gates;
   bool reverse;
   TokenInput query, key, value;
@@ -60,7 +62,6 @@ struct Arguments {
   StateOutput pool;           // its sequences are slots
   const std::int32_t* slots;  // null: slot b for sequence b
   Index slot_stride;
-  Access access;
 };
 
 // ---- phases
@@ -84,7 +85,8 @@ struct WordOf<2> {
   using type = unsigned short;
 };
 
-// `count` adjacent elements, by one access.
+// `count` adjacent elements, by one access. The intrinsics keep it in one piece, and out of L1,
+// where nobody reads it again.
 template <class Stored, int count>
 struct Adjacent {
   using Word = typename WordOf<count* static_cast<int>(sizeof(Stored))>::type;
@@ -92,10 +94,10 @@ struct Adjacent {
     Stored at[count];
   };
   static __device__ Elements load(const Stored* from) {
-    return std::bit_cast<Elements>(*reinterpret_cast<const Word*>(from));
+    return std::bit_cast<Elements>(__ldcg(reinterpret_cast<const Word*>(from)));
   }
   static __device__ void store(Stored* to, const Elements& elements) {
-    *reinterpret_cast<Word*>(to) = std::bit_cast<Word>(elements);
+    __stcg(reinterpret_cast<Word*>(to), std::bit_cast<Word>(elements));
   }
 };
 
@@ -104,8 +106,8 @@ constexpr int adjacent = most < 16 / static_cast<int>(sizeof(Stored))
                              ? most
                              : 16 / static_cast<int>(sizeof(Stored));
 
-// A thread's part of a slot as it is stored, by the access of the launch.
-template <class Stored, int rows, int columns>
+// A thread's part of a slot as it is stored.
+template <class Stored, Access access, int rows, int columns>
 struct Slice {
   Stored at[rows][columns];
 
@@ -120,13 +122,13 @@ struct Slice {
       if (i < rows_left && j < columns_left)
         use(i, j, own + i * a.pool.row + j * a.pool.column, several);
     };
-    if (a.access == Access::columns) {
+    if constexpr (access == Access::columns) {
       constexpr int count = adjacent<Stored, columns>;
 #pragma unroll
       for (int i = 0; i < rows; ++i)
 #pragma unroll
         for (int j = 0; j < columns; j += count) visit(i, j, std::integral_constant<int, count>{});
-    } else if (a.access == Access::rows) {
+    } else if constexpr (access == Access::rows) {
       constexpr int count = adjacent<Stored, rows>;
 #pragma unroll
       for (int j = 0; j < columns; ++j)
@@ -140,12 +142,12 @@ struct Slice {
     }
   }
 
-  __device__ void load(const Arguments& a, const Place& place, Stored* own) {
+  __device__ void load(const Arguments& a, const Place& place, Stored* states, Index offset) {
 #pragma unroll
     for (int i = 0; i < rows; ++i)
 #pragma unroll
       for (int j = 0; j < columns; ++j) at[i][j] = Stored{};
-    for_each_access(a, place, own,
+    for_each_access(a, place, states + offset,
                     [&]<int n>(int i, int j, const Stored* from, std::integral_constant<int, n>) {
                       constexpr int count = n < 0 ? -n : n;
                       const auto elements = Adjacent<Stored, count>::load(from);
@@ -154,10 +156,11 @@ struct Slice {
                         at[n < 0 ? i + m : i][n < 0 ? j : j + m] = elements.at[m];
                     });
   }
-  __device__ void store(const Arguments& a, const Place& place, Stored* own) const {
+  __device__ void store(const Arguments& a, const Place& place, Stored* states,
+                        Index offset) const {
     // Not the addresses of the load kept in registers all along: these are others to the compiler.
-    asm volatile("" : "+l"(own));
-    for_each_access(a, place, own,
+    asm volatile("" : "+l"(offset));
+    for_each_access(a, place, states + offset,
                     [&]<int n>(int i, int j, Stored* to, std::integral_constant<int, n>) {
                       constexpr int count = n < 0 ? -n : n;
                       typename Adjacent<Stored, count>::Elements elements;
@@ -200,17 +203,17 @@ __device__ void write_zeros(const Arguments& a, const Place& at, int width) {
 
 // ---- kernel
 
-template <class Stored, int rows>
+template <class Stored, Access access, int rows>
 __global__ void __launch_bounds__(threads, (resident_ctas<Stored, rows>()))
     advance_states(const __grid_constant__ Arguments a, Arithmetic<Stored>* workspace,
                    int rows_of_group, int block) {
   using Scalar = Arithmetic<Stored>;
   constexpr int columns = columns_of<Stored>(rows), width = lanes * columns;
   extern __shared__ __align__(16) std::byte shared[];
-  const Index tile = blockIdx.x % a.tiles, head = blockIdx.x / a.tiles % a.heads,
-              batch = blockIdx.x / a.tiles / a.heads;
-  const Index slot = a.slots == nullptr ? batch : a.slots[batch * a.slot_stride];
-  const Place at{batch, slot, head, 0, a.time, a.reverse, tile * width};
+  const unsigned tile = blockIdx.x % a.tiles, problem = blockIdx.x / a.tiles,
+                 head = problem % a.heads, batch = problem / a.heads;
+  const Index slot = a.slots == nullptr ? Index{batch} : a.slots[batch * a.slot_stride];
+  const Place at{batch, slot, head, 0, a.time, a.reverse, Index{tile} * width};
   if (slot < 0) return write_zeros<Scalar>(a, at, width);
   Stored* const states =
       static_cast<Stored*>(a.pool.data) + slot * a.pool.sequence + head * a.pool.head;
@@ -218,10 +221,10 @@ __global__ void __launch_bounds__(threads, (resident_ctas<Stored, rows>()))
   Fragment<Scalar, rows, columns> state(
       workspace + Index{blockIdx.x} * rows_of_group * columns * threads, rows_of_group);
   if constexpr (rows > 0) {
-    Stored* const own = states + Index{group()} * rows * a.pool.row +
-                        (at.first_column + lane() * columns) * a.pool.column;
-    Slice<Stored, rows, columns> slice;
-    slice.load(a, at, own);
+    const Index offset =
+        Index{group()} * rows * a.pool.row + (at.first_column + lane() * columns) * a.pool.column;
+    Slice<Stored, access, rows, columns> slice;
+    slice.load(a, at, states, offset);
 #pragma unroll
     for (int i = 0; i < rows; ++i)
 #pragma unroll
@@ -231,7 +234,7 @@ __global__ void __launch_bounds__(threads, (resident_ctas<Stored, rows>()))
     for (int i = 0; i < rows; ++i)
 #pragma unroll
       for (int j = 0; j < columns; ++j) slice.at[i][j] = rounded<Stored>(state(i, j));
-    slice.store(a, at, own);
+    slice.store(a, at, states, offset);
   } else {
     const auto element = [&](Index row, Index column) -> Stored& {
       return states[row * a.pool.row + column * a.pool.column];
@@ -270,20 +273,20 @@ Access access_of(const StateOutput& pool, const Shape& n) {
   return Access::single;
 }
 
-template <class Stored, int rows>
+template <class Stored, Access access, int rows>
 void launch(Arguments a, const Launch& launch) {
   using Scalar = Arithmetic<Stored>;
   constexpr int columns = columns_of<Stored>(rows);
-  a.tiles = tiles(a, columns);
+  a.tiles = static_cast<unsigned>(tiles(a, columns));
   const Block block = block_of<Scalar>(a.rows, columns, a.time);
   if (static_cast<Index>(block.bytes) > shared_limit)
     throw std::invalid_argument("simple_gla: K = " + std::to_string(a.rows) +
                                 " does not fit the shared memory of gpu.step");
-  const Index ctas = a.batch * a.heads * a.tiles;
+  const Index ctas = a.batch * tiles(a, columns) * a.heads;
   if (ctas == 0) return;
   if (ctas > Index{1} << 30)
     throw std::invalid_argument("simple_gla: too many sequences and heads for one launch");
-  const auto kernel = advance_states<Stored, rows>;
+  const auto kernel = advance_states<Stored, access, rows>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(block.bytes)));
   kernel<<<static_cast<unsigned>(ctas), threads, block.bytes,
@@ -292,20 +295,31 @@ void launch(Arguments a, const Launch& launch) {
   check(cudaGetLastError());
 }
 
-template <class Stored>
+template <class Stored, Access access>
 void dispatch(const Arguments& a, const Launch& to) {
   switch (register_rows<Stored>(a.rows)) {
     case 4:
-      return launch<Stored, 4>(a, to);
+      return launch<Stored, access, 4>(a, to);
     case 8:
-      return launch<Stored, 8>(a, to);
+      return launch<Stored, access, 8>(a, to);
     case 16:
-      return launch<Stored, 16>(a, to);
+      return launch<Stored, access, 16>(a, to);
     case 32:
-      if constexpr (most_register_rows<Stored> >= 32) return launch<Stored, 32>(a, to);
+      if constexpr (most_register_rows<Stored> >= 32) return launch<Stored, access, 32>(a, to);
       [[fallthrough]];
     default:
-      return launch<Stored, 0>(a, to);
+      return launch<Stored, Access::single, 0>(a, to);
+  }
+}
+template <class Stored>
+void dispatch(const Arguments& a, Access access, const Launch& to) {
+  switch (access) {
+    case Access::columns:
+      return dispatch<Stored, Access::columns>(a, to);
+    case Access::rows:
+      return dispatch<Stored, Access::rows>(a, to);
+    case Access::single:
+      return dispatch<Stored, Access::single>(a, to);
   }
 }
 
@@ -348,7 +362,7 @@ void step(const DeviceInputs& x, const DevicePool& pool,
   require_workspace(launch, step_workspace(x, pool));
   Arguments a{};
   a.batch = n.batch;
-  a.heads = n.value_heads;
+  a.heads = static_cast<unsigned>(n.value_heads);
   a.time = n.time;
   a.rows = n.key;
   a.columns = n.value;
@@ -361,16 +375,16 @@ void step(const DeviceInputs& x, const DevicePool& pool,
   a.pool = state_tensor<void>(pool);
   a.slots = slots ? slots.data() : nullptr;
   a.slot_stride = slots ? slots.stride<Batch>() : 0;
-  a.access = access_of(a.pool, n);
+  const Access access = access_of(a.pool, n);
   switch (pool.type()) {
     case ElementType::float64:
-      return dispatch<double>(a, launch);
+      return dispatch<double>(a, access, launch);
     case ElementType::float32:
-      return dispatch<float>(a, launch);
+      return dispatch<float>(a, access, launch);
     case ElementType::bfloat16:
-      return dispatch<bf16>(a, launch);
+      return dispatch<bf16>(a, access, launch);
     case ElementType::float16:
-      return dispatch<fp16>(a, launch);
+      return dispatch<fp16>(a, access, launch);
     default:
       throw std::invalid_argument("simple_gla: a pool of " + std::string(name_of(pool.type())) +
                                   " is not accepted (fp64, fp32, bf16, fp16 are)");

@@ -150,7 +150,7 @@ __device__ inline double exponential(double x) { return exp(x); }
 template <class Scalar>
 __device__ void stage(const TokenInput& x, const Place& at, Index first, int count,
                       Index first_channel, int width, Index channels, Scalar* to) {
-  const Index base = at.batch * x.batch + at.head / x.group * x.head;
+  const Index base = at.batch * x.batch + static_cast<int>(at.head) / x.group * x.head;
   const auto scale = static_cast<Scalar>(x.scale);
   with_type(x.type, x.data, [&](const auto* data) {
 #pragma unroll 1  // registers belong to the state

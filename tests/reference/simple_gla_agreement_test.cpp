@@ -32,7 +32,7 @@ std::vector<CaseEntry> cases_in_fp64() {
 std::vector<std::string> variants_of(const Example& example) {
   std::vector<std::string> result;
   for (const std::string& path : example.op().default_variants(example.line))
-    if (path.find(':') == std::string::npos) result.push_back(path);
+    if (path.find(':') == std::string::npos && !path.starts_with("gpu.")) result.push_back(path);
   for (const char* const path :
        {"chunked[chunk=128]", "fused[chunk=16,num_steps=3,key_tile=8,value_tile=24]",
         "segmented[chunk=16,segments=7]", "chunk_scan[chunk=16]"})
