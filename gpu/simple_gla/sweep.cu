@@ -14,12 +14,11 @@
 //
 // What was learned, in the order in which it mattered:
 //   - the gates are one load a token, a stride of heads apart: they must be on the way a chunk
-//   ahead
-//     with nothing that uses them in between (RawGates), else their latency is the time of a chunk
+//     ahead with nothing that uses them in between (GateStream), else their latency is the time of
+//     a chunk
 //   - an operand from registers is made before the products begin; packing between two products
-//   makes
-//     the compiler wait for the first one, and so does touching any register that a product owns
-//     while another is in flight
+//     makes the compiler wait for the first one, and so does touching any register that a product
+//     owns while another is in flight
 //   - code that runs once is fetched from cold memory: state in and out is a loop, not unrolled
 #include <cuda/ptx>
 
@@ -554,16 +553,17 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
   for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
     const ChunkGates& gates = shared.gates[at.stage];
     shared.full[at.stage].wait(at.full());
-    [[maybe_unused]] Index gate_slot = 0;  // where the gate part of this chunk lies
+    [[maybe_unused]] Index gate_slot = 0;  // where the gate part of this chunk's group lies
+    [[maybe_unused]] bool ends_group = false;
     if constexpr (Tile::with_own) {
+      const int chunk = w.range.place(c);
+      ends_group = exists && s.gate_part.ends_group(chunk, w.range.chunks);
       const Index sequence_begin = s.offsets ? Index{w.range.begin} : w.sequence * s.time;
       gate_slot =
-          (GatePart::slot(w.sequence, sequence_begin, w.range.place(c)) * s.heads + w.head) *
-              blocks +
-          block;
+          (s.gate_part.slot(w.sequence, sequence_begin, chunk) * s.heads + w.head) * blocks + block;
     }
     if constexpr (Tile::purpose == Purpose::multiply_states)
-      if (exists) {
+      if (ends_group) {
         const float product =
             fragment_product<T>(state, thread, s.gate_part.states + gate_slot * (fragments / 2));
         if (lane == 0) s.gate_part.products[gate_slot * 4 + warp] = product * gates.decay;
@@ -579,7 +579,7 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       for (int i = 0; i < batch; ++i)
         rounded[i] = rounded_operand<T>(state[(first + i) / 4], (first + i) % 4);
       if constexpr (Tile::purpose == Purpose::keep_states)
-        if (exists) {
+        if (ends_group) {
           uint4* const kept = s.gate_part.states + gate_slot * (fragments / 2) + thread;
 #pragma unroll
           for (int i = 0; i < batch; ++i)

@@ -50,19 +50,24 @@ struct Segments {
   float* decays = nullptr;   // [sequence][segment][head]
 };
 
-// What two sweeps leave of every chunk for the gradient of the gates (fused_backward.cu): the
-// forward one X(R) before the chunk and own . y, the adjoint one the product of that with its own R
-// before it takes the chunk, own . y, and own . y of what came from R.
+// What two sweeps leave for the gradient of the gates (gate_gradient.hpp): of every token own . y,
+// the adjoint one also own . y of what came from R; of the last chunk of every group of chunks, in
+// the order of the forward, X(R) before it, and the product of that with the adjoint's R.
 struct GatePart {
+  int group = 1;                // chunks
   uint4* states = nullptr;      // [slot][head][block of a][fragment]
   float* products = nullptr;    // [slot][head][block of a][warp]
   float* dots = nullptr;        // [block of a][batch][time][head]: own . y
   float* state_dots = nullptr;  // the same of exp(G_i) X(R) c_i
 
-  // Chunk `place` of a sequence. The number of chunks of packed sequences is known on the device
-  // only; this never counts two as one, and never beyond tokens / 64 + sequences.
-  __host__ __device__ static Index slot(Index sequence, Index first_token, Index place) {
-    return first_token / chunk_length + sequence + place;
+  // The group of chunk `place` of a sequence. The number of chunks of packed sequences is known on
+  // the device only; this never counts two groups as one, and never beyond
+  // tokens / (64 group) + sequences.
+  __host__ __device__ Index slot(Index sequence, Index first_token, int place) const {
+    return first_token / (chunk_length * group) + sequence + place / group;
+  }
+  __device__ bool ends_group(int place, int chunks) const {
+    return place + 1 == chunks || (place + 1) % group == 0;
   }
 };
 
