@@ -17,6 +17,13 @@ __device__ inline void named_barrier(int id) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(threads) : "memory");
 }
 
+// In all lanes, in a fixed order.
+__device__ inline float sum_of_warp(float x) {
+  for (int distance = warp_threads / 2; distance > 0; distance /= 2)
+    x += __shfl_xor_sync(~0u, x, distance);
+  return x;
+}
+
 // A kernel parameter that is to stay in a register: the compiler would load it at every use.
 __device__ inline float in_register(float x) { return __shfl_sync(~0u, x, 0); }
 

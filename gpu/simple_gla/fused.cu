@@ -102,7 +102,7 @@ void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y
   const Plan p = plan(workspace, x, options, y, form);
   require_workspace(launch, workspace.size());
   if (form.segments > 1) {
-    run_sweep<Purpose::segment_states>(p.sweep, p.form, cuda_stream(launch));
+    run_sweep<Purpose::states>(p.sweep, p.form, cuda_stream(launch));
     const Index each = p.blocks * p.fragments, elements = p.sweep.sequences * p.sweep.heads * each;
     if (elements > 0)
       combine_segments<<<static_cast<unsigned>((elements + 255) / 256), 256, 0,

@@ -9,13 +9,14 @@ constexpr int slices_of_chunk = 8, most_slices = slices_of_chunk * most_group, h
 
 // A block has one group of chunks and 32 heads, a thread 8 of its tokens.
 __global__ void group_gradient(const __grid_constant__ GateGradient a) {
-  __shared__ float later_sums[most_slices][heads_of_block], state_sums[most_slices][heads_of_block];
+  __shared__ float later_sums[most_slices][heads_of_block];
   __shared__ double partial[most_slices][heads_of_block];
   const Index slot = blockIdx.x, head = Index{blockIdx.y} * heads_of_block + threadIdx.x;
   const int slice = static_cast<int>(threadIdx.y), slices = static_cast<int>(blockDim.y);
   // The sequence whose slots include this one: the last that does not begin behind it.
   const auto first_slot = [&](int n) {
-    return a.key.slot(n, a.offsets ? load_integer(a.offsets, Offset{n}) : n * a.time, 0);
+    return group_slot(a.key.group, n, a.offsets ? load_integer(a.offsets, Offset{n}) : n * a.time,
+                      0);
   };
   int low = 0, high = static_cast<int>(a.sequences);
   while (high - low > 1) {
@@ -39,31 +40,34 @@ __global__ void group_gradient(const __grid_constant__ GateGradient a) {
     return sum;
   };
   constexpr int each = chunk_length / slices_of_chunk;
-  float raw[each], later = 0, state = 0;
+  float raw[each], later = 0;
+  bool forgets[each];  // such a token passes no gradient to its gate
 #pragma unroll
   for (int i = 0; i < each; ++i) {
     const int place = slice * each + i;
     raw[i] = 0;
+    forgets[i] = false;
     if (place >= tokens) continue;
     const int token = token_at(place);
     raw[i] = sum_of(a.query.dots, token) - sum_of(a.key.dots, token);
-    if (place >= last_chunk) state += sum_of(a.key.state_dots, token);
+    forgets[i] = expf(clamped_log_decay(a.gates, range.batch, token, head)) == 0;
   }
 #pragma unroll
   for (int i = 0; i < each; ++i) later += raw[i];
   later_sums[slice][threadIdx.x] = later;
-  state_sums[slice][threadIdx.x] = state;
-  __syncthreads();
-  float bracket = 0;
+  float product = 0, dots = 0;
   if (used) {
-    const Index products = a.blocks * a.warps;
-    for (Index b = 0; b < products; ++b)
-      bracket += a.key.products[(slot * a.heads + head) * products + b];
+    const Index count = a.blocks * a.warps;
+    for (Index b = 0; b < count; ++b) {
+      const float2 own = a.key.products[(slot * a.heads + head) * count + b];
+      product += own.x;
+      dots += own.y;
+    }
     // Late gates of the chunk leave out that of its first token.
-    bracket *= expf(clamped_log_decay(a.gates, range.batch, token_at(last_chunk), head));
+    product *= expf(clamped_log_decay(a.gates, range.batch, token_at(last_chunk), head));
   }
-  for (int s = 0; s < slices; ++s) bracket += state_sums[s][threadIdx.x];
-  later = bracket;
+  __syncthreads();
+  later = product + dots;
   for (int s = slices - 1; s > slice; --s) later += later_sums[s][threadIdx.x];
   double total = 0;
 #pragma unroll
@@ -71,12 +75,10 @@ __global__ void group_gradient(const __grid_constant__ GateGradient a) {
     const int place = slice * each + i;
     later += raw[i];
     if (place >= tokens) continue;
-    const int token = token_at(place);
-    // A token that forgets everything passes no gradient to its gate.
-    const bool forgets = expf(clamped_log_decay(a.gates, range.batch, token, head)) == 0;
-    const float gradient = forgets ? 0 : later;
+    const float gradient = forgets[i] ? 0 : later;
     total += gradient;
-    if (a.log_decay) store(a.log_decay, gradient, Batch{range.batch}, Time{token}, ValueHead{head});
+    if (a.log_decay)
+      store(a.log_decay, gradient, Batch{range.batch}, Time{token_at(place)}, ValueHead{head});
   }
   partial[slice][threadIdx.x] = total;
   __syncthreads();

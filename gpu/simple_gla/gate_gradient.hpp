@@ -26,7 +26,7 @@ struct GateGradient {
   DeviceView<Any, Batch, Time, ValueHead> log_decay;
   DeviceView<Any, ValueHead> constant;
 
-  Index slots() const { return batch * time / (chunk_length * key.group) + sequences; }
+  Index slots() const { return group_slots(key.group, batch * time, sequences); }
 };
 
 // Queues one kernel, or two where there is a dg_gamma.

@@ -93,4 +93,21 @@ void fused_backward(const DeviceBackwardInputs& x, const Options& options,
                     const DeviceBackwardOutputs& y, const FusedBackwardForm& form,
                     const Launch& launch);
 
+// ---- gpu.chunked, backward: two passes, states in device memory between them (chunked_backward.cu)
+//
+// As gpu.fused, and the same bits: of dq, dk, dv and dh0 whatever dh is stored as, of dg and
+// dg_gamma where that is the accumulator's fp32.
+struct ChunkedBackwardForm {
+  Index num_steps = 4, value_tile = 0;
+  StateStorage dh = StateStorage::accumulator;
+};
+std::size_t chunked_backward_workspace(const DeviceBackwardInputs& x,
+                                       const DeviceBackwardOutputs& y,
+                                       const ChunkedBackwardForm& form);
+Index chunked_backward_num_steps(const DeviceBackwardInputs& x, const DeviceBackwardOutputs& y,
+                                 const ChunkedBackwardForm& form);
+void chunked_backward(const DeviceBackwardInputs& x, const Options& options,
+                      const DeviceBackwardOutputs& y, const ChunkedBackwardForm& form,
+                      const Launch& launch);
+
 }  // namespace groundstate::gpu::simple_gla

@@ -36,7 +36,7 @@ namespace {
 template <int key_blocks_, int value_blocks_, Purpose purpose_>
 struct Tile {
   static constexpr Purpose purpose = purpose_;
-  static constexpr bool with_output = purpose != Purpose::segment_states;
+  static constexpr bool with_output = purpose != Purpose::states;
   static constexpr bool with_own =
       purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
   static constexpr int key_blocks = key_blocks_;      // of 64 columns of b; more are zeros
@@ -57,43 +57,43 @@ struct Tile {
 struct alignas(1024) Block {
   unsigned char bytes[block_bytes];
 };
-constexpr int score_slots = 2, output_slots = 2, most_stages = 8;
+constexpr int most_stages = 8, dot_slots = 2;
 
-// Blocks first. A stage: key, value, query, own.
+// Blocks first. A stage: key, value, query, own. Scores and outputs have one slot: a third stage is
+// worth more than the wait for them.
 template <class Tile>
 struct Shared {
   Block *stages, *scores, *outputs;
   ChunkGates* gates;
-  float* dots;  // [output_slots][value_blocks][total, of the state][4 warps][64]
+  float* dots;  // [dot_slots][value_blocks][4 warps][64]
   Barrier *full, *empty, *scores_full, *scores_empty;
 
   static constexpr int dot_count =
-      Tile::with_own ? output_slots * Tile::value_blocks * 8 * chunk_length : 0;
+      Tile::with_own ? dot_slots * Tile::value_blocks * 4 * chunk_length : 0;
   static constexpr std::size_t bytes(int stages) {
     return static_cast<std::size_t>(stages) *
                (Tile::stage_blocks * sizeof(Block) + sizeof(ChunkGates)) +
-           (score_slots + output_slots * Tile::value_blocks) * sizeof(Block) +
-           dot_count * sizeof(float) + (2 * most_stages + 2 * score_slots) * sizeof(Barrier);
+           (1 + Tile::value_blocks) * sizeof(Block) + dot_count * sizeof(float) +
+           (2 * most_stages + 2) * sizeof(Barrier);
   }
 
   __device__ Shared(unsigned char* memory, int count) {
     stages = reinterpret_cast<Block*>(memory);
     scores = stages + count * Tile::stage_blocks;
-    outputs = scores + score_slots;
-    gates = reinterpret_cast<ChunkGates*>(outputs + output_slots * Tile::value_blocks);
+    outputs = scores + 1;
+    gates = reinterpret_cast<ChunkGates*>(outputs + Tile::value_blocks);
     dots = reinterpret_cast<float*>(gates + count);
     full = reinterpret_cast<Barrier*>(dots + dot_count);
     empty = full + most_stages;
     scores_full = empty + most_stages;
-    scores_empty = scores_full + score_slots;
+    scores_empty = scores_full + 1;
   }
   __device__ Block* key(int stage) const { return stages + stage * Tile::stage_blocks; }
   __device__ Block* value(int stage) const { return key(stage) + Tile::key_blocks; }
   __device__ Block* query(int stage) const { return value(stage) + Tile::value_blocks; }
   __device__ Block* own(int stage) const { return query(stage) + Tile::key_blocks; }
-  __device__ Block* output(int slot) const { return outputs + slot * Tile::value_blocks; }
   __device__ float* dot(int slot, int block) const {
-    return dots + (slot * Tile::value_blocks + block) * 8 * chunk_length;
+    return dots + (slot * Tile::value_blocks + block) * 4 * chunk_length;
   }
 };
 
@@ -114,12 +114,18 @@ struct Work {
   __device__ int head_of(const Operand& x) const { return x.group == 1 ? head : key_head; }
 };
 
+// The final state of the last segment is nobody's initial one.
+template <class Tile>
+__host__ __device__ constexpr Index segment_ctas(Index segments) {
+  return Tile::with_output || segments == 1 ? segments : segments - 1;
+}
+
 template <class Tile>
 __device__ Work work_of(const Arguments& s, int block) {
   const int heads = static_cast<int>(s.heads), count = static_cast<int>(s.segments.count);
   const int columns = 64 * Tile::value_blocks;
   const int tiles = (static_cast<int>(s.value.columns) + columns - 1) / columns;
-  const int segments = count - (Tile::with_output ? 0 : 1);
+  const auto segments = static_cast<int>(segment_ctas<Tile>(count));
   const int problem = block / tiles / heads;
   Work w;
   w.first_column = block % tiles * columns;
@@ -130,6 +136,21 @@ __device__ Work work_of(const Arguments& s, int block) {
                             max(max(s.key.group, s.query.group), max(s.value.group, s.own.group)));
   w.range = token_range(s.order, s.time, s.offsets, w.sequence, w.segment, count);
   return w;
+}
+
+// Where a chunk keeps its state, or what the gradient of the gates needs of it: the blocks of a
+// lie one after the other.
+struct GatePlace {
+  Index first;      // block
+  bool ends_group;  // else nothing but dots
+};
+
+__device__ inline GatePlace gate_place(const Arguments& s, const Work& w, int chunk) {
+  const int place = w.range.place(chunk);
+  const Index begin = s.offsets ? Index{w.range.begin} : w.sequence * s.time;
+  const Index slot = group_slot(s.gate_part.group, w.sequence, begin, place);
+  return {(slot * s.heads + w.head) * blocks_of(s.value.columns),
+          s.gate_part.ends_group(place, number_of_chunks(w.range.length))};
 }
 
 // ---- phase: gates
@@ -147,12 +168,12 @@ __device__ void make_gates(const Arguments& s, const Work& w, const Shared<Tile>
     shared.empty[at.stage].wait(at.empty());
     ChunkGates& gates = shared.gates[at.stage];
     write_gates(gates, d, exists, s.order.reverse, s.read_scale, s.update_scale);
-    __syncwarp();
+    arrive_as_warp(shared.full[at.stage]);
     if (!Tile::with_output) total = add(total, {gates.total.x, gates.total.y});
-    if (lane_index() == 0) shared.full[at.stage].arrive();
     at.advance(s.stages);
   }
-  if (!Tile::with_output && w.first_column == 0 && lane_index() == 0)
+  if (!Tile::with_output && s.segments.decays != nullptr && w.first_column == 0 &&
+      lane_index() == 0)
     s.segments.decays[(Index{w.sequence} * s.segments.count + w.segment) * s.heads + w.head] =
         expf(__fadd_rn(total.high, total.low));
 }
@@ -251,7 +272,7 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
   const int row = 16 * warp + lane / 4, column = 2 * (lane % 4);
   const float scale = in_register(s.score_scale);
   const bool reverse = s.order.reverse;
-  RingPosition at, slot;
+  RingPosition at, turn;
   for (int c = 0; c < w.range.chunks; ++c) {
     shared.full[at.stage].wait(at.full());
     Accumulator product{};
@@ -286,20 +307,18 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
         if (reverse ? later > 0 : later < 0) d[r] = 0;
       }
     }
-    __syncwarp();
-    if (lane == 0) shared.empty[at.stage].arrive();
-    shared.scores_empty[slot.stage].wait(slot.empty());
-    const unsigned block = shared_address(shared.scores + slot.stage);
+    arrive_as_warp(shared.empty[at.stage]);
+    shared.scores_empty->wait(turn.empty());
+    const unsigned block = shared_address(shared.scores);
 #pragma unroll
     for (int step = 0; step < 4; ++step)
       store_matrices(block + swizzled(static_cast<unsigned>(16 * warp + lane % 16),
                                       static_cast<unsigned>(16 * step + lane / 16 * 8)),
                      rounded_operand<T>(product, step));
     fence_async_proxy();
-    __syncwarp();
-    if (lane == 0) shared.scores_full[slot.stage].arrive();
+    arrive_as_warp(*shared.scores_full);
     at.advance(s.stages);
-    slot.advance(score_slots);
+    turn.advance(1);
   }
 }
 
@@ -417,6 +436,29 @@ __device__ void store_fragments(const Accumulator (&state)[key_blocks], int thre
     to[i * warpgroup_threads + thread] = {d[0], d[1], d[2], d[3]};
   }
 }
+// The same rounded to operands.
+template <class T, int key_blocks>
+__device__ void load_rounded(const uint4* from, int thread, Accumulator (&state)[key_blocks]) {
+#pragma unroll
+  for (int i = 0; i < 4 * key_blocks; ++i) {
+    const uint4 x = from[i * warpgroup_threads + thread];
+    const std::uint32_t pair[4]{x.x, x.y, x.z, x.w};
+    float* const d = state[i / 4].d + 8 * (i % 4);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      const float2 two = unpack<T>(pair[j]);
+      d[2 * j] = two.x, d[2 * j + 1] = two.y;
+    }
+  }
+}
+template <class T, int key_blocks>
+__device__ void store_rounded(const Accumulator (&state)[key_blocks], int thread, uint4* to) {
+#pragma unroll
+  for (int i = 0; i < 4 * key_blocks; ++i) {
+    const OperandA x = rounded_operand<T>(state[i / 4], i % 4);
+    to[i * warpgroup_threads + thread] = {x.a[0], x.a[1], x.a[2], x.a[3]};
+  }
+}
 // <R, kept>, summed over the warp.
 template <class T, int key_blocks>
 __device__ float fragment_product(const Accumulator (&state)[key_blocks], int thread,
@@ -433,8 +475,7 @@ __device__ float fragment_product(const Accumulator (&state)[key_blocks], int th
       sum = fmaf(d[2 * j], own.x, fmaf(d[2 * j + 1], own.y, sum));
     }
   }
-  for (int distance = 16; distance > 0; distance /= 2) sum += __shfl_xor_sync(~0u, sum, distance);
-  return sum;
+  return sum_of_warp(sum);
 }
 
 // ---- phase: outputs
@@ -489,6 +530,23 @@ class OutputColumns {
   Index origin_;
 };
 
+// The sum of own . y over the chunk and the warp's 16 columns.
+template <class T>
+__device__ float sum_of_dots(const Block& own, const Accumulator& y, int warp, int lane) {
+  float sum = 0;
+#pragma unroll
+  for (int step = 0; step < 4; ++step) {
+    const OperandA x = transposed_operand(&own, step, warp, lane);
+#pragma unroll
+    for (int j = 0; j < 2; ++j) {
+      const float* const d = y.d + 4 * (2 * step + j);
+      const float2 low = unpack<T>(x.a[2 * j]), high = unpack<T>(x.a[2 * j + 1]);
+      sum = fmaf(low.x, d[0], fmaf(low.y, d[1], fmaf(high.x, d[2], fmaf(high.y, d[3], sum))));
+    }
+  }
+  return sum_of_warp(sum);
+}
+
 // own . y of the warp's 16 columns for every row of the chunk: to[64].
 template <class T>
 __device__ void write_dots(const Block& own, const Accumulator& y, int warp, int lane, float* to) {
@@ -532,7 +590,8 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
   const int first_column = w.first_column + 64 * number, block = first_column / 64;
   const int blocks = static_cast<int>(blocks_of(s.value.columns));
   constexpr Index fragments = fragments_of_block(64 * Tile::key_blocks);
-  auto* const strip = reinterpret_cast<float*>(shared.output(0)[number].bytes);
+  Block& staged = shared.outputs[number];
+  auto* const strip = reinterpret_cast<float*>(staged.bytes);
   const auto segment_states = [&](int segment) {
     return s.segments.states +
            (((Index{w.sequence} * s.segments.count + segment) * s.heads + w.head) * blocks +
@@ -541,33 +600,50 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
   };
 
   const bool exists = block < blocks;  // the second warpgroup of the last CTA may have no columns
+  const bool in_chunks = s.chunk_states.data != nullptr;
+  const auto chunk_fragments = [&](int chunk) {
+    return (gate_place(s, w, chunk).first + block) * fragments;
+  };
   Accumulator state[Tile::key_blocks] = {};
-  if (w.segment == 0 && s.initial_state)
+  if (Tile::with_output && in_chunks) {
+    if (exists && w.range.chunks > 0) {
+      const Index first = chunk_fragments(w.range.first_chunk);
+      if (s.chunk_states.rounded)
+        load_rounded<T>(static_cast<const uint4*>(s.chunk_states.data) + first / 2, thread, state);
+      else
+        load_fragments(static_cast<const float4*>(s.chunk_states.data) + first, thread, state);
+    }
+  } else if (w.segment == 0 && s.initial_state)
     StateStrip(s.initial_state, w, first_column, strip, thread)
         .load(s.initial_state, place, barrier, state);
   else if (w.segment > 0 && Tile::with_output && exists)
     load_fragments(segment_states(w.segment), thread, state);
 
   const OutputColumns columns(s.output, w, first_column, thread);
-  RingPosition at, slot;
+  RingPosition at, turn;
   for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
     const ChunkGates& gates = shared.gates[at.stage];
     shared.full[at.stage].wait(at.full());
-    [[maybe_unused]] Index gate_slot = 0;  // where the gate part of this chunk's group lies
+    if (!Tile::with_output && in_chunks && exists) {
+      const Index first = chunk_fragments(c);
+      if (s.chunk_states.rounded)
+        store_rounded<T>(state, thread, static_cast<uint4*>(s.chunk_states.data) + first / 2);
+      else
+        store_fragments(state, thread, static_cast<float4*>(s.chunk_states.data) + first);
+    }
+    [[maybe_unused]] Index gate_block = 0;
     [[maybe_unused]] bool ends_group = false;
     if constexpr (Tile::with_own) {
-      const int chunk = w.range.place(c);
-      ends_group = exists && s.gate_part.ends_group(chunk, w.range.chunks);
-      const Index sequence_begin = s.offsets ? Index{w.range.begin} : w.sequence * s.time;
-      gate_slot =
-          (s.gate_part.slot(w.sequence, sequence_begin, chunk) * s.heads + w.head) * blocks + block;
+      const GatePlace place = gate_place(s, w, c);
+      gate_block = place.first + block;
+      ends_group = place.ends_group && exists;
     }
+    [[maybe_unused]] float product = 0;
     if constexpr (Tile::purpose == Purpose::multiply_states)
-      if (ends_group) {
-        const float product =
-            fragment_product<T>(state, thread, s.gate_part.states + gate_slot * (fragments / 2));
-        if (lane == 0) s.gate_part.products[gate_slot * 4 + warp] = product * gates.decay;
-      }
+      if (ends_group)
+        product = gates.decay *
+                  fragment_product<T>(state, thread,
+                                      s.gate_part.states + gate_block * (fragments / 2));
 
     // Y^T = R C^T, half of it in flight at most: more operands would not leave registers for the
     // state. All operands are made before the last half and R begin.
@@ -579,8 +655,8 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       for (int i = 0; i < batch; ++i)
         rounded[i] = rounded_operand<T>(state[(first + i) / 4], (first + i) % 4);
       if constexpr (Tile::purpose == Purpose::keep_states)
-        if (ends_group) {
-          uint4* const kept = s.gate_part.states + gate_slot * (fragments / 2) + thread;
+        if (ends_group && s.gate_part.states != nullptr) {
+          uint4* const kept = s.gate_part.states + gate_block * (fragments / 2) + thread;
 #pragma unroll
           for (int i = 0; i < batch; ++i)
             kept[(first + i) * warpgroup_threads] = {rounded[i].a[0], rounded[i].a[1],
@@ -658,14 +734,16 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
         }
       }
       if constexpr (Tile::purpose == Purpose::multiply_states)
-        write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
-                      shared.dot(slot.stage, number) + (4 + warp) * chunk_length);
-      shared.scores_full[slot.stage].wait(slot.full());
+        if (ends_group) {
+          const float dots = sum_of_dots<T>(shared.own(at.stage)[number], y, warp, lane);
+          if (lane == 0) s.gate_part.products[gate_block * 4 + warp] = {product, dots};
+        }
+      shared.scores_full->wait(turn.full());
       begin_products();
 #pragma unroll
       for (int step = 0; step < 4; ++step)
         multiply<T>(y, value[step],
-                    along_columns(block_descriptor(shared.scores + slot.stage), step), true);
+                    along_columns(block_descriptor(shared.scores), step), true);
       commit_products();
     }
 #pragma unroll
@@ -681,15 +759,13 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
     }
     if constexpr (Tile::with_output) {
       wait_products<0>();
-      if (!Tile::with_own && lane == 0) shared.empty[at.stage].arrive();
-      if (lane == 0) shared.scores_empty[slot.stage].arrive();
-      if constexpr (Tile::with_own) {
-        write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
-                      shared.dot(slot.stage, number) + warp * chunk_length);
-        if (lane == 0) shared.empty[at.stage].arrive();
-      }
+      arrive_as_warp(*shared.scores_empty);
+      [[maybe_unused]] float* const dots = shared.dot(turn.phase, number);
+      if constexpr (Tile::with_own)
+        write_dots<T>(shared.own(at.stage)[number], y, warp, lane, dots + warp * chunk_length);
+      arrive_as_warp(shared.empty[at.stage]);
       const bool rounded_output = s.output_type == s.type;
-      Block& staged = shared.output(slot.stage)[number];
+      named_barrier<warpgroup_threads>(barrier);  // all have read what was staged before
       if (rounded_output) [[likely]] {
 #pragma unroll
         for (int step = 0; step < 4; ++step)
@@ -699,33 +775,29 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
                            static_cast<unsigned>(16 * warp + lane / 8 % 2 * 8)),
               rounded_operand<T>(y, step));
       }
-      // Two slots: whoever writes one has passed the barrier after which all have read it.
       named_barrier<warpgroup_threads>(barrier);
       if (rounded_output) [[likely]]
         columns.store(staged, w.range.rows(c), w.range.first_token(c), s.vector_stores);
       else
         columns.store_unrounded(y, w.range.rows(c), w.range.first_token(c), place);
+      // Two slots: whoever writes one has passed the barriers after which all have read it.
       if constexpr (Tile::with_own) {
-        const int row = thread % chunk_length;
-        const bool of_state = thread >= chunk_length;
-        float* const to = of_state ? s.gate_part.state_dots : s.gate_part.dots;
-        if (exists && w.range.rows(c).have(row) &&
-            (!of_state || Tile::purpose == Purpose::multiply_states)) {
-          const float* const dot =
-              shared.dot(slot.stage, number) + 4 * of_state * chunk_length + row;
+        const int row = thread;
+        if (exists && w.range.rows(c).have(row)) {
           const int token = w.range.first_token(c) + row;
-          to[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads + w.head] =
-              (dot[0] + dot[64]) + (dot[128] + dot[192]);
+          s.gate_part.dots[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads +
+                           w.head] =
+              (dots[row] + dots[64 + row]) + (dots[128 + row] + dots[192 + row]);
         }
       }
     } else {
-      if (lane == 0) shared.empty[at.stage].arrive();
+      arrive_as_warp(shared.empty[at.stage]);
     }
     at.advance(s.stages);
-    slot.advance(output_slots);
+    turn.advance(1);
   }
 
-  if constexpr (!Tile::with_output) {
+  if (!Tile::with_output && !in_chunks) {
     if (exists) store_fragments(state, thread, segment_states(w.segment + 1));
   } else if (s.final_state && w.segment + 1 == s.segments.count) {
     if (s.decay_final_state && w.range.length > 0) {
@@ -751,10 +823,8 @@ __global__ void __launch_bounds__(Tile::threads, 1)
       shared.full[stage].init(2);
       shared.empty[stage].init((Tile::with_output ? 4 : 0) + 4 * Tile::value_blocks);
     }
-    for (int slot = 0; slot < score_slots; ++slot) {
-      shared.scores_full[slot].init(4);
-      shared.scores_empty[slot].init(4 * Tile::value_blocks);
-    }
+    shared.scores_full->init(4);
+    shared.scores_empty->init(4 * Tile::value_blocks);
     fence_barrier_init();
   }
   __syncthreads();
@@ -816,7 +886,7 @@ int launch_tile(Arguments s, const Maps& maps, int stages, cudaStream_t stream) 
   s.stages = stages_of<Tile>(stages);
   const Index columns = 64 * Tile::value_blocks;
   const Index blocks = (s.value.columns + columns - 1) / columns * s.heads * s.sequences *
-                       (s.segments.count - (Tile::with_output ? 0 : 1));
+                       segment_ctas<Tile>(s.segments.count);
   if (blocks == 0) return s.stages;
   if (blocks > 0x7fffffff)
     throw std::invalid_argument("simple_gla: " + std::to_string(blocks) +
@@ -855,7 +925,7 @@ void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
     return takes && x.columns % 8 == 0;
   };
   s.vector_loads = vectors(s.key, &maps.key) & vectors(s.value, &maps.value);
-  if (purpose != Purpose::segment_states) {
+  if (purpose != Purpose::states) {
     s.vector_loads &= vectors(s.query, &maps.query);
     s.vector_stores = vectors(s.output, nullptr);
   }
@@ -869,7 +939,7 @@ void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
 // ---- variants
 
 template void run_sweep<Purpose::outputs>(const Sweep&, const SweepForm&, cudaStream_t);
-template void run_sweep<Purpose::segment_states>(const Sweep&, const SweepForm&, cudaStream_t);
+template void run_sweep<Purpose::states>(const Sweep&, const SweepForm&, cudaStream_t);
 template void run_sweep<Purpose::keep_states>(const Sweep&, const SweepForm&, cudaStream_t);
 template void run_sweep<Purpose::multiply_states>(const Sweep&, const SweepForm&, cudaStream_t);
 template int sweep_stages<Purpose::outputs>(Index, const SweepForm&);

@@ -50,22 +50,35 @@ struct Segments {
   float* decays = nullptr;   // [sequence][segment][head]
 };
 
-// What two sweeps leave for the gradient of the gates (gate_gradient.hpp): of every token own . y,
-// the adjoint one also own . y of what came from R; of the last chunk of every group of chunks, in
-// the order of the forward, X(R) before it, and the product of that with the adjoint's R.
-struct GatePart {
-  int group = 1;                // chunks
-  uint4* states = nullptr;      // [slot][head][block of a][fragment]
-  float* products = nullptr;    // [slot][head][block of a][warp]
-  float* dots = nullptr;        // [block of a][batch][time][head]: own . y
-  float* state_dots = nullptr;  // the same of exp(G_i) X(R) c_i
+// A place for every group of chunks of every sequence. The number of chunks of packed sequences is
+// known on the device only; this never counts two groups as one, and never beyond the number of
+// slots.
+__host__ __device__ inline Index group_slot(int group, Index sequence, Index first_token,
+                                            int place) {
+  return first_token / (chunk_length * group) + sequence + place / group;
+}
+inline Index group_slots(int group, Index tokens, Index sequences) {
+  return tokens / (chunk_length * group) + sequences;
+}
 
-  // The group of chunk `place` of a sequence. The number of chunks of packed sequences is known on
-  // the device only; this never counts two groups as one, and never beyond
-  // tokens / (64 group) + sequences.
-  __host__ __device__ Index slot(Index sequence, Index first_token, int place) const {
-    return first_token / (chunk_length * group) + sequence + place / group;
-  }
+// R before every chunk, in device memory: left by a sweep of the states alone, and taken by one in
+// which every chunk is a segment. The type of the operands instead of fp32 changes no output: R is
+// rounded to it anyway where it is multiplied.
+struct ChunkStates {
+  void* data = nullptr;  // [slot][head][block of a][fragment]: float4, or uint4 of two of them
+  bool rounded = false;
+};
+
+// What two sweeps leave for the gradient of the gates (gate_gradient.hpp): of every token own . y;
+// of the last chunk of every group of chunks, in the order of the forward, X(R) before it, and the
+// products of the adjoint one: x, exp(G_last) times the product of that with its own R, and y, the
+// sum of own . y of what came from R.
+struct GatePart {
+  int group = 1;               // chunks
+  uint4* states = nullptr;     // [slot][head][block of a][fragment]
+  float2* products = nullptr;  // [slot][head][block of a][warp]
+  float* dots = nullptr;       // [block of a][batch][time][head]
+
   __device__ bool ends_group(int place, int chunks) const {
     return place + 1 == chunks || (place + 1) % group == 0;
   }
@@ -86,12 +99,13 @@ struct Sweep {
   float score_scale = 1, read_scale = 1, update_scale = 1;
   Index batch, time, heads, sequences;
   Segments segments;
+  ChunkStates chunk_states;
   GatePart gate_part;
 };
 
 enum class Purpose {
   outputs,         // y, and the final state
-  segment_states,  // the state that each segment but the last makes of zero
+  states,          // the state that each segment but the last makes of zero; or chunk_states
   keep_states,     // outputs, dots and states of the gate part
   multiply_states  // outputs, dots and products of the gate part
 };

@@ -35,7 +35,6 @@
 
 namespace groundstate::simple_gla {
 
-enum class StateStorage { accumulator, operand };  // of dh
 enum class GateGradient { chunk, global };         // form of dg
 
 struct BackwardForm {

@@ -95,6 +95,10 @@ struct BackwardOutputs {
   View<space, typename E::State, Sequence, ValueHead, Key, Value> initial_state;
 };
 
+// How a chunked path keeps states and their gradients between its passes: as they are computed, or
+// as operands of products, which may be narrower.
+enum class StateStorage { accumulator, operand };
+
 struct Options {
   double scale;
   bool reverse = false;

@@ -1,0 +1,82 @@
+// gpu.chunked, backward: the sweeps of gpu.fused (backward_sweeps.hpp) in two passes.
+//
+//   first pass    S before every chunk, forward in time; dS behind every chunk, dh0 and dv,
+//                 backward in time
+//   second pass   dq and dk of all chunks at once, each from its own S and dS; then dg
+// S is kept as an operand, which is all that enters dq and dg; dS in fp32 or as an operand
+// (dh_dtype), which only <S, dS> in dg sees. So dq, dk, dv and dh0 have the bits of gpu.fused, and
+// in fp32 dg has, too.
+//
+// The second pass fills the device whatever the batch. It pays with bytes: a token and value head
+// of 16-bit operands 2 (10 K + 10 V), 8 for g and dg, 4 K V / 64 for S, and twice that for dS in
+// fp32.
+#include "gpu/simple_gla/backward_sweeps.hpp"
+
+namespace groundstate::gpu::simple_gla {
+namespace {
+
+struct Plan {
+  BackwardSweeps second;
+  Sweep query_states, key_states;
+};
+
+Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& options,
+          const DeviceBackwardOutputs& y, const ChunkedBackwardForm& form) {
+  Plan p{backward_sweeps(workspace, x, options, y, form.num_steps, form.value_tile, 1), {}, {}};
+  Sweep &query = p.second.query, &key = p.second.key;
+  const Index slots = group_slots(1, query.batch * query.time, query.sequences);
+  const Index fragments = slots * query.heads * blocks_of(query.value.columns) *
+                          fragments_of_block(query.key.columns);
+  uint4* const states = workspace.take<uint4>(fragments / 2);
+  query.chunk_states = {states, true};
+  key.gate_part.states = states;
+  key.chunk_states = {form.dh == StateStorage::operand
+                          ? static_cast<void*>(workspace.take<uint4>(fragments / 2))
+                          : workspace.take<float4>(fragments),
+                      form.dh == StateStorage::operand};
+  p.query_states = query;
+  p.key_states = key;
+  key.final_state = {};
+  query.segments.count = key.segments.count = blocks_of(query.time);  // of chunk_length tokens
+  return p;
+}
+
+}  // namespace
+
+std::size_t chunked_backward_workspace(const DeviceBackwardInputs& x,
+                                       const DeviceBackwardOutputs& y,
+                                       const ChunkedBackwardForm& form) {
+  Workspace workspace;
+  plan(workspace, x, {}, y, form);
+  return workspace.size();
+}
+
+Index chunked_backward_num_steps(const DeviceBackwardInputs& x, const DeviceBackwardOutputs& y,
+                                 const ChunkedBackwardForm& form) {
+  Workspace none;
+  const Plan p = plan(none, x, {}, y, form);
+  return sweep_stages<Purpose::outputs>(p.second.value.key.columns, p.second.of_values);
+}
+
+void chunked_backward(const DeviceBackwardInputs& x, const Options& options,
+                      const DeviceBackwardOutputs& y, const ChunkedBackwardForm& form,
+                      const Launch& launch) {
+  Workspace workspace(launch);
+  const Plan p = plan(workspace, x, options, y, form);
+  require_workspace(launch, workspace.size());
+  const cudaStream_t stream = cuda_stream(launch);
+  const BackwardSweeps& second = p.second;
+  run_sweep<Purpose::states>(p.query_states, second.of_keys, stream);
+  run_sweep<Purpose::states>(p.key_states, second.of_keys, stream);
+  run_sweep<Purpose::outputs>(second.value, second.of_values, stream);
+  if (second.with_gates) {
+    run_sweep<Purpose::keep_states>(second.query, second.of_keys, stream);
+    run_sweep<Purpose::multiply_states>(second.key, second.of_keys, stream);
+  } else {
+    run_sweep<Purpose::outputs>(second.query, second.of_keys, stream);
+    run_sweep<Purpose::outputs>(second.key, second.of_keys, stream);
+  }
+  finish_backward(second, y, stream);
+}
+
+}  // namespace groundstate::gpu::simple_gla
