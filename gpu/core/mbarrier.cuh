@@ -34,12 +34,6 @@ class Barrier {
   std::uint64_t word_;
 };
 
-// One arrival, by a converged warp, of what all of its lanes have read and written.
-__device__ inline void arrive_as_warp(Barrier& barrier) {
-  __syncwarp();
-  if (lane_index() == 0) barrier.arrive();
-}
-
 __device__ inline void fence_barrier_init() {
   cuda::ptx::fence_mbarrier_init(cuda::ptx::sem_release, cuda::ptx::scope_cluster);
 }

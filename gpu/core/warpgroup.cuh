@@ -27,6 +27,12 @@ __device__ inline float sum_of_warp(float x) {
 // A kernel parameter that is to stay in a register: the compiler would load it at every use.
 __device__ inline float in_register(float x) { return __shfl_sync(~0u, x, 0); }
 
+// The same value, of which the compiler knows nothing: what is made of it is made here.
+__device__ inline int unknown_to_compiler(int x) {
+  asm volatile("" : "+r"(x));
+  return x;
+}
+
 // Moves registers between warpgroups: the kernel needs __launch_bounds__(threads, 1), and each role
 // is one branch.
 template <int registers>

@@ -1,8 +1,7 @@
-#include "gpu/simple_gla/backward_sweeps.hpp"
-
 #include <stdexcept>
 #include <string>
 
+#include "gpu/simple_gla/backward_sweeps.hpp"
 #include "gpu/simple_gla/head_gradient.hpp"
 
 namespace groundstate::gpu::simple_gla {
@@ -92,8 +91,7 @@ BackwardSweeps backward_sweeps(Workspace& workspace, const DeviceBackwardInputs&
   return p;
 }
 
-void finish_backward(const BackwardSweeps& p, const DeviceBackwardOutputs& y,
-                     cudaStream_t stream) {
+void finish_backward(const BackwardSweeps& p, const DeviceBackwardOutputs& y, cudaStream_t stream) {
   if (p.with_gates) gate_gradient(p.gates, stream);
   if (p.group > 1) {
     sum_heads(p.query_parts, p.group, y.query, stream);

@@ -32,14 +32,16 @@ __device__ inline float clamped_log_decay(const GateTensors& x, Index batch, Ind
   return clamped(d);
 }
 
-// Of every row of a chunk. 16-byte aligned.
+// What is known of a chunk, most of it by row. 16-byte aligned.
 struct ChunkGates {
   float2 sum[chunk_length];        // G_i in base 2: high, low
   float from_start[chunk_length];  // exp(G_i) read_scale
   float until_end[chunk_length];   // exp(G_last - G_i) update_scale; 0: no such row
-  float2 total;                    // G_last
+  Index kept;                      // where the state of the chunk is kept; below 0: nowhere
   float decay;                     // exp(G_last)
-  float unused;
+  int first_token;                 // TokenRange::first_token
+  int whole;                       // whether the copy engine may write all of its rows
+  int unused[3];
 };
 
 struct TwoFloat {
@@ -134,9 +136,10 @@ class GateStream {
 // exp(x) to the accuracy of a 16-bit operand.
 __device__ inline float fast_exp(float x) { return decay_between({0, 0}, {x * 1.44269504f, 0}); }
 
-// From d and existence of the lane's two positions.
-__device__ inline void write_gates(ChunkGates& gates, const float (&d)[2], const bool (&exists)[2],
-                                   bool reverse, float read_scale, float update_scale) {
+// The factors, from d and existence of the lane's two positions. The result is G_last.
+__device__ inline TwoFloat write_gates(ChunkGates& gates, const float (&d)[2],
+                                       const bool (&exists)[2], bool reverse, float read_scale,
+                                       float update_scale) {
   const int lane = lane_index();
   TwoFloat until = two_sum(d[0], d[1]);
 #pragma unroll
@@ -157,10 +160,8 @@ __device__ inline void write_gates(ChunkGates& gates, const float (&d)[2], const
     const float left = __fadd_rn(__fsub_rn(last.high, sum.high), __fsub_rn(last.low, sum.low));
     gates.until_end[row] = exists[i] ? update_scale * fast_exp(left) : 0;
   }
-  if (lane == 0) {
-    gates.total = {last.high, last.low};
-    gates.decay = expf(__fadd_rn(last.high, last.low));
-  }
+  if (lane == 0) gates.decay = expf(__fadd_rn(last.high, last.low));
+  return last;
 }
 
 }  // namespace groundstate::gpu::simple_gla

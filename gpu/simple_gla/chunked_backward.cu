@@ -25,8 +25,8 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
   Plan p{backward_sweeps(workspace, x, options, y, form.num_steps, form.value_tile, 1), {}, {}};
   Sweep &query = p.second.query, &key = p.second.key;
   const Index slots = group_slots(1, query.batch * query.time, query.sequences);
-  const Index fragments = slots * query.heads * blocks_of(query.value.columns) *
-                          fragments_of_block(query.key.columns);
+  const Index fragments =
+      slots * query.heads * blocks_of(query.value.columns) * fragments_of_block(query.key.columns);
   uint4* const states = workspace.take<uint4>(fragments / 2);
   query.chunk_states = {states, true};
   key.gate_part.states = states;

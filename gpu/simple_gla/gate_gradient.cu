@@ -1,6 +1,5 @@
-#include "gpu/simple_gla/gate_gradient.hpp"
-
 #include "gpu/core/check.hpp"
+#include "gpu/simple_gla/gate_gradient.hpp"
 
 namespace groundstate::gpu::simple_gla {
 namespace {

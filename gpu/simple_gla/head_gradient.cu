@@ -1,7 +1,6 @@
-#include "gpu/simple_gla/head_gradient.hpp"
-
 #include "gpu/core/check.hpp"
 #include "gpu/core/element.cuh"
+#include "gpu/simple_gla/head_gradient.hpp"
 
 namespace groundstate::gpu::simple_gla {
 namespace {

@@ -93,7 +93,8 @@ void fused_backward(const DeviceBackwardInputs& x, const Options& options,
                     const DeviceBackwardOutputs& y, const FusedBackwardForm& form,
                     const Launch& launch);
 
-// ---- gpu.chunked, backward: two passes, states in device memory between them (chunked_backward.cu)
+// ---- gpu.chunked, backward: two passes, states in device memory between them
+// (chunked_backward.cu)
 //
 // As gpu.fused, and the same bits: of dq, dk, dv and dh0 whatever dh is stored as, of dg and
 // dg_gamma where that is the accumulator's fp32.

@@ -5,7 +5,7 @@
 //   producer   warp 0 makes the gates, warps 1-3 bring the operands: the copy engine, or a plain
 //              loader for sizes that the engine does not take and for the short chunk of a packed
 //              sequence, beyond whose end is a neighbour that is not ours to read
-//   scores     A, into a ring of two blocks
+//   scores     A; and own . y of the chunk before to device memory
 //   state      one or two: 64 columns of a each. They hold R in accumulators and compute
 //              Y^T = R C^T + a^T A^T with R and a as operands from registers, so the state is
 //              rounded and multiplied without ever passing through shared memory.
@@ -20,6 +20,9 @@
 //     makes the compiler wait for the first one, and so does touching any register that a product
 //     owns while another is in flight
 //   - code that runs once is fetched from cold memory: state in and out is a loop, not unrolled
+//   - beside 227 KiB of shared memory there is hardly any L1: a spilled register comes back from
+//     L2, and twenty of them a chunk were half of its time. The state warpgroups keep nothing but
+//     their state; what needs addresses is done by the others or by the copy engine
 #include <cuda/ptx>
 
 #include "gpu/core/check.hpp"
@@ -57,7 +60,7 @@ struct Tile {
 struct alignas(1024) Block {
   unsigned char bytes[block_bytes];
 };
-constexpr int most_stages = 8, dot_slots = 2;
+constexpr int most_stages = 8;
 
 // Blocks first. A stage: key, value, query, own. Scores and outputs have one slot: a third stage is
 // worth more than the wait for them.
@@ -65,16 +68,15 @@ template <class Tile>
 struct Shared {
   Block *stages, *scores, *outputs;
   ChunkGates* gates;
-  float* dots;  // [dot_slots][value_blocks][4 warps][64]
-  Barrier *full, *empty, *scores_full, *scores_empty;
+  float* dots;  // [value_blocks][4 warps][64]
+  Barrier *full, *empty, *scores_full, *scores_empty, *dots_full, *dots_empty;
 
-  static constexpr int dot_count =
-      Tile::with_own ? dot_slots * Tile::value_blocks * 4 * chunk_length : 0;
+  static constexpr int dot_count = Tile::with_own ? Tile::value_blocks * 4 * chunk_length : 0;
   static constexpr std::size_t bytes(int stages) {
     return static_cast<std::size_t>(stages) *
                (Tile::stage_blocks * sizeof(Block) + sizeof(ChunkGates)) +
            (1 + Tile::value_blocks) * sizeof(Block) + dot_count * sizeof(float) +
-           (2 * most_stages + 2) * sizeof(Barrier);
+           (2 * most_stages + 4) * sizeof(Barrier);
   }
 
   __device__ Shared(unsigned char* memory, int count) {
@@ -87,23 +89,24 @@ struct Shared {
     empty = full + most_stages;
     scores_full = empty + most_stages;
     scores_empty = scores_full + 1;
+    dots_full = scores_empty + 1;
+    dots_empty = dots_full + 1;
   }
   __device__ Block* key(int stage) const { return stages + stage * Tile::stage_blocks; }
   __device__ Block* value(int stage) const { return key(stage) + Tile::key_blocks; }
   __device__ Block* query(int stage) const { return value(stage) + Tile::value_blocks; }
   __device__ Block* own(int stage) const { return query(stage) + Tile::key_blocks; }
-  __device__ float* dot(int slot, int block) const {
-    return dots + (slot * Tile::value_blocks + block) * 4 * chunk_length;
-  }
+  __device__ float* dot(int block) const { return dots + block * 4 * chunk_length; }
 };
 
 struct Maps {
-  CUtensorMap query{}, key{}, value{}, own{};
+  CUtensorMap query{}, key{}, value{}, own{}, output{};
 };
 
 struct Arguments : Sweep {
-  bool copy_engine;                  // takes whole chunks
+  bool copy_engine, engine_stores;   // takes whole chunks
   bool vector_loads, vector_stores;  // 16 bytes at a time
+  bool unrounded_output;             // fp32
   int stages;
 };
 
@@ -167,9 +170,21 @@ __device__ void make_gates(const Arguments& s, const Work& w, const Shared<Tile>
     stream.fetch();
     shared.empty[at.stage].wait(at.empty());
     ChunkGates& gates = shared.gates[at.stage];
-    write_gates(gates, d, exists, s.order.reverse, s.read_scale, s.update_scale);
-    arrive_as_warp(shared.full[at.stage]);
-    if (!Tile::with_output) total = add(total, {gates.total.x, gates.total.y});
+    const TwoFloat last =
+        write_gates(gates, d, exists, s.order.reverse, s.read_scale, s.update_scale);
+    if (!Tile::with_output) total = add(total, last);
+    if (lane_index() == 0) {
+      const int chunk = w.range.first_chunk + c;
+      if (Tile::with_own || !Tile::with_output) {
+        const GatePlace place = gate_place(s, w, chunk);
+        gates.kept = place.ends_group ? place.first : -1;
+      }
+      gates.first_token = w.range.first_token(chunk);
+      // It leaves out what is behind the end of the tensor, but takes no negative place.
+      gates.whole =
+          s.engine_stores && (w.range.rows(chunk).all() || (!s.offsets && gates.first_token >= 0));
+    }
+    shared.full[at.stage].arrive();
     at.advance(s.stages);
   }
   if (!Tile::with_output && s.segments.decays != nullptr && w.first_column == 0 &&
@@ -232,9 +247,9 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
     const int token = w.range.first_token(c);
     Barrier& full = shared.full[at.stage];
     // Who takes no part in a phase must not wait for it: it may find the one after the next.
-    if (thread == 0) shared.empty[at.stage].wait(at.empty());
     if (s.copy_engine && (rows.all() || !s.offsets)) {
       if (thread == 0) {
+        shared.empty[at.stage].wait(at.empty());
         full.arrive_expecting(Tile::stage_blocks * sizeof(Block));
         for_each_block(s, maps, w, shared, at.stage,
                        [&](Block& block, const Operand& x, const CUtensorMap& map, Index column) {
@@ -247,6 +262,7 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
                        });
       }
     } else {
+      if (thread == 0) shared.empty[at.stage].wait(at.empty());
       named_barrier<Tile::loader_threads>(1 + Tile::value_blocks);
       for_each_block(s, maps, w, shared, at.stage,
                      [&](Block& block, const Operand& x, const CUtensorMap&, Index column) {
@@ -263,6 +279,80 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
   }
 }
 
+// Register r of an accumulator of a warpgroup is row(r), column(r).
+struct FragmentPlace {
+  int warp, lane;
+  __device__ int row(int r) const { return 16 * warp + lane / 4 + 8 * (r / 2 % 2); }
+  __device__ int column(int r) const { return 8 * (r / 4) + 2 * (lane % 4) + r % 2; }
+};
+
+// ---- phase: outputs
+
+// Writes 64 columns of y, chunk by chunk, from shared memory: a thread has 8 columns of every 16th
+// row. fp32 outputs (one of several value heads that are still to be summed) come in two halves, as
+// plain rows.
+class OutputColumns {
+ public:
+  __device__ OutputColumns(const Operand& y, const Work& w, int first_column, int thread)
+      : y_(y), thread_(thread), columns_(static_cast<int>(y.columns) - first_column) {
+    origin_ = y.offset(w.range.batch, 0, w.head_of(y)) + first_column * y.column;
+  }
+  __device__ void store(const Block& block, const Rows& rows, int first_token, bool vectors) const {
+    const int first_row = thread_ / 8, column = thread_ % 8 * 8, left = columns_ - column;
+    if (left <= 0) return;
+    auto* to = data<std::uint16_t>() + (first_token + first_row) * y_.time + column * y_.column;
+#pragma unroll
+    for (int row = first_row; row < chunk_length; row += 16, to += 16 * y_.time) {
+      if (!rows.have(row)) continue;
+      const uint4 bits = *reinterpret_cast<const uint4*>(
+          block.bytes + swizzled(static_cast<unsigned>(row), static_cast<unsigned>(column)));
+      if (vectors) [[likely]]
+        *reinterpret_cast<uint4*>(to) = bits;
+      else
+        store_elements(to, bits, left);
+    }
+  }
+  // Rows [32 half, 32 half + 32) in fp32.
+  __device__ void store_half(const float* block, const Rows& rows, int first_token,
+                             int half) const {
+    const int column = thread_ % 64;
+    if (column >= columns_) return;
+    auto* const to = data<float>() + first_token * y_.time + column * y_.column;
+    for (int row = thread_ / 64; row < 32; row += 2)
+      if (rows.have(32 * half + row)) to[(32 * half + row) * y_.time] = block[64 * row + column];
+  }
+
+ private:
+  template <class Stored>
+  __device__ Stored* data() const {
+    return static_cast<Stored*>(const_cast<void*>(y_.data)) + origin_;
+  }
+  __device__ void store_elements(std::uint16_t* to, uint4 bits, int left) const {
+    const std::uint32_t pair[4]{bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+    for (int e = 0; e < 8; ++e)
+      if (e < left) to[e * y_.column] = static_cast<std::uint16_t>(pair[e / 2] >> (16 * (e % 2)));
+  }
+  const Operand& y_;
+  int thread_, columns_;
+  Index origin_;
+};
+
+// own . y of a chunk, which the state warpgroups left by warps.
+template <class Tile>
+__device__ void store_dots(const Arguments& s, const Work& w, const Shared<Tile>& shared, int chunk,
+                           int thread) {
+  const int row = thread % chunk_length, number = thread / chunk_length;
+  const int block = w.first_column / 64 + number;
+  if (number >= Tile::value_blocks || block >= blocks_of(s.value.columns) ||
+      !w.range.rows(chunk).have(row))
+    return;
+  const float* const dots = shared.dot(number) + row;
+  const int token = w.range.first_token(chunk) + row;
+  s.gate_part.dots[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads + w.head] =
+      (dots[0] + dots[64]) + (dots[128] + dots[192]);
+}
+
 // ---- phase: scores
 
 template <class Tile, class T>
@@ -273,6 +363,13 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
   const float scale = in_register(s.score_scale);
   const bool reverse = s.order.reverse;
   RingPosition at, turn;
+  [[maybe_unused]] RingPosition stored;
+  [[maybe_unused]] const auto store_last_dots = [&](int c) {
+    shared.dots_full->wait(stored.full());
+    store_dots(s, w, shared, w.range.first_chunk + c, warp * warp_threads + lane);
+    shared.dots_empty->arrive();
+    stored.advance(1);
+  };
   for (int c = 0; c < w.range.chunks; ++c) {
     shared.full[at.stage].wait(at.full());
     Accumulator product{};
@@ -307,7 +404,7 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
         if (reverse ? later > 0 : later < 0) d[r] = 0;
       }
     }
-    arrive_as_warp(shared.empty[at.stage]);
+    shared.empty[at.stage].arrive();
     shared.scores_empty->wait(turn.empty());
     const unsigned block = shared_address(shared.scores);
 #pragma unroll
@@ -316,10 +413,15 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
                                       static_cast<unsigned>(16 * step + lane / 16 * 8)),
                      rounded_operand<T>(product, step));
     fence_async_proxy();
-    arrive_as_warp(*shared.scores_full);
+    shared.scores_full->arrive();
+    // By then the others are at work on this chunk.
+    if constexpr (Tile::with_own)
+      if (c > 0) store_last_dots(c - 1);
     at.advance(s.stages);
     turn.advance(1);
   }
+  if constexpr (Tile::with_own)
+    if (w.range.chunks > 0) store_last_dots(w.range.chunks - 1);
 }
 
 // ---- phase: state in and out
@@ -327,12 +429,6 @@ __device__ void make_scores(const Arguments& s, const Work& w, const Shared<Tile
 // R in the accumulators of a warpgroup: register r of block b is row(r), column 64 b + column(r).
 template <class Tile>
 using State = Accumulator[Tile::key_blocks];
-
-struct FragmentPlace {
-  int warp, lane;
-  __device__ int row(int r) const { return 16 * warp + lane / 4 + 8 * (r / 2 % 2); }
-  __device__ int column(int r) const { return 8 * (r / 4) + 2 * (lane % 4) + r % 2; }
-};
 
 // States pass through shared memory, 32 columns at a time, so that device memory is accessed in its
 // own order whatever the fragments' is. 16 registers a strip: the loop over strips moves registers
@@ -478,57 +574,7 @@ __device__ float fragment_product(const Accumulator (&state)[key_blocks], int th
   return sum_of_warp(sum);
 }
 
-// ---- phase: outputs
-
-// Writes y of a warpgroup's 64 columns, chunk by chunk, from shared memory: a thread has 8 columns
-// of every 16th row. fp32 outputs (one of several value heads that are still to be summed) are
-// written from the accumulators.
-class OutputColumns {
- public:
-  __device__ OutputColumns(const Operand& y, const Work& w, int first_column, int thread)
-      : y_(y), thread_(thread), columns_(static_cast<int>(y.columns) - first_column) {
-    origin_ = y.offset(w.range.batch, 0, w.head_of(y)) + first_column * y.column;
-  }
-  __device__ void store(const Block& block, const Rows& rows, int first_token, bool vectors) const {
-    const int first_row = thread_ / 8, column = thread_ % 8 * 8, left = columns_ - column;
-    if (left <= 0) return;
-    auto* to = data<std::uint16_t>() + (first_token + first_row) * y_.time + column * y_.column;
-#pragma unroll
-    for (int row = first_row; row < chunk_length; row += 16, to += 16 * y_.time) {
-      if (!rows.have(row)) continue;
-      const uint4 bits = *reinterpret_cast<const uint4*>(
-          block.bytes + swizzled(static_cast<unsigned>(row), static_cast<unsigned>(column)));
-      if (vectors) [[likely]]
-        *reinterpret_cast<uint4*>(to) = bits;
-      else
-        store_elements(to, bits, left);
-    }
-  }
-  __device__ void store_unrounded(const Accumulator& y, const Rows& rows, int first_token,
-                                  FragmentPlace place) const {
-    auto* const to = data<float>() + first_token * y_.time;
-#pragma unroll
-    for (int r = 0; r < 32; ++r) {
-      const int column = place.row(r), row = place.column(r);
-      if (rows.have(row) && column < columns_) to[row * y_.time + column * y_.column] = y.d[r];
-    }
-  }
-
- private:
-  template <class Stored>
-  __device__ Stored* data() const {
-    return static_cast<Stored*>(const_cast<void*>(y_.data)) + origin_;
-  }
-  __device__ void store_elements(std::uint16_t* to, uint4 bits, int left) const {
-    const std::uint32_t pair[4]{bits.x, bits.y, bits.z, bits.w};
-#pragma unroll
-    for (int e = 0; e < 8; ++e)
-      if (e < left) to[e * y_.column] = static_cast<std::uint16_t>(pair[e / 2] >> (16 * (e % 2)));
-  }
-  const Operand& y_;
-  int thread_, columns_;
-  Index origin_;
-};
+// ---- phase: dots
 
 // The sum of own . y over the chunk and the warp's 16 columns.
 template <class T>
@@ -583,10 +629,12 @@ __device__ void write_dots(const Block& own, const Accumulator& y, int warp, int
 // ---- phase: state
 
 template <class Tile, class T>
-__device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile>& shared,
-                            int number, int thread) {
-  const int warp = thread / warp_threads, lane = lane_index(), barrier = 1 + number;
-  const FragmentPlace place{warp, lane};
+__device__ void carry_state(const Arguments& s, const Maps& maps, const Work& w,
+                            const Shared<Tile>& shared, int number, int thread_of_warpgroup) {
+  namespace ptx = cuda::ptx;
+  int thread = thread_of_warpgroup;
+  const int barrier = 1 + number;
+  const FragmentPlace place{thread / warp_threads, lane_index()};
   const int first_column = w.first_column + 64 * number, block = first_column / 64;
   const int blocks = static_cast<int>(blocks_of(s.value.columns));
   constexpr Index fragments = fragments_of_block(64 * Tile::key_blocks);
@@ -619,31 +667,29 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
   else if (w.segment > 0 && Tile::with_output && exists)
     load_fragments(segment_states(w.segment), thread, state);
 
-  const OutputColumns columns(s.output, w, first_column, thread);
   RingPosition at, turn;
   for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
+    // Else the compiler makes addresses once, and has no registers to keep them.
+    thread = unknown_to_compiler(thread_of_warpgroup);
+    const int warp = thread / warp_threads, lane = thread % warp_threads;
     const ChunkGates& gates = shared.gates[at.stage];
     shared.full[at.stage].wait(at.full());
     if (!Tile::with_output && in_chunks && exists) {
-      const Index first = chunk_fragments(c);
+      const Index first = (gates.kept + block) * fragments;
       if (s.chunk_states.rounded)
         store_rounded<T>(state, thread, static_cast<uint4*>(s.chunk_states.data) + first / 2);
       else
         store_fragments(state, thread, static_cast<float4*>(s.chunk_states.data) + first);
     }
-    [[maybe_unused]] Index gate_block = 0;
-    [[maybe_unused]] bool ends_group = false;
-    if constexpr (Tile::with_own) {
-      const GatePlace place = gate_place(s, w, c);
-      gate_block = place.first + block;
-      ends_group = place.ends_group && exists;
-    }
+    // Whether this chunk leaves something for the gradient of the gates, and where.
+    const bool ends_group = Tile::with_own && exists && gates.kept >= 0;
+    const auto gate_block = [&] { return gates.kept + block; };
     [[maybe_unused]] float product = 0;
     if constexpr (Tile::purpose == Purpose::multiply_states)
       if (ends_group)
-        product = gates.decay *
-                  fragment_product<T>(state, thread,
-                                      s.gate_part.states + gate_block * (fragments / 2));
+        product =
+            gates.decay *
+            fragment_product<T>(state, thread, s.gate_part.states + gate_block() * (fragments / 2));
 
     // Y^T = R C^T, half of it in flight at most: more operands would not leave registers for the
     // state. All operands are made before the last half and R begin.
@@ -656,7 +702,7 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
         rounded[i] = rounded_operand<T>(state[(first + i) / 4], (first + i) % 4);
       if constexpr (Tile::purpose == Purpose::keep_states)
         if (ends_group && s.gate_part.states != nullptr) {
-          uint4* const kept = s.gate_part.states + gate_block * (fragments / 2) + thread;
+          uint4* const kept = s.gate_part.states + gate_block() * (fragments / 2) + thread;
 #pragma unroll
           for (int i = 0; i < batch; ++i)
             kept[(first + i) * warpgroup_threads] = {rounded[i].a[0], rounded[i].a[1],
@@ -736,14 +782,13 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
       if constexpr (Tile::purpose == Purpose::multiply_states)
         if (ends_group) {
           const float dots = sum_of_dots<T>(shared.own(at.stage)[number], y, warp, lane);
-          if (lane == 0) s.gate_part.products[gate_block * 4 + warp] = {product, dots};
+          if (lane == 0) s.gate_part.products[gate_block() * 4 + warp] = {product, dots};
         }
       shared.scores_full->wait(turn.full());
       begin_products();
 #pragma unroll
       for (int step = 0; step < 4; ++step)
-        multiply<T>(y, value[step],
-                    along_columns(block_descriptor(shared.scores), step), true);
+        multiply<T>(y, value[step], along_columns(block_descriptor(shared.scores), step), true);
       commit_products();
     }
 #pragma unroll
@@ -759,14 +804,34 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
     }
     if constexpr (Tile::with_output) {
       wait_products<0>();
-      arrive_as_warp(*shared.scores_empty);
-      [[maybe_unused]] float* const dots = shared.dot(turn.phase, number);
-      if constexpr (Tile::with_own)
-        write_dots<T>(shared.own(at.stage)[number], y, warp, lane, dots + warp * chunk_length);
-      arrive_as_warp(shared.empty[at.stage]);
-      const bool rounded_output = s.output_type == s.type;
-      named_barrier<warpgroup_threads>(barrier);  // all have read what was staged before
-      if (rounded_output) [[likely]] {
+      shared.scores_empty->arrive();
+      if constexpr (Tile::with_own) {
+        shared.dots_empty->wait(turn.empty());
+        write_dots<T>(shared.own(at.stage)[number], y, warp, lane,
+                      shared.dot(number) + warp * chunk_length);
+        shared.dots_full->arrive();
+      }
+      const bool whole = gates.whole != 0;
+      const int first_token = gates.first_token;
+      shared.empty[at.stage].arrive();
+      const auto begin_staging = [&] {  // all have read what was staged before
+        if (thread == 0) ptx::cp_async_bulk_wait_group_read(ptx::n32_t<0>{});
+        named_barrier<warpgroup_threads>(barrier);
+      };
+      begin_staging();
+      if (s.unrounded_output) [[unlikely]] {
+#pragma unroll
+        for (int half = 0; half < 2; ++half) {
+          if (half > 0) begin_staging();
+#pragma unroll
+          for (int r = 0; r < 16; ++r)
+            strip[64 * FragmentPlace{warp, lane}.column(r) + FragmentPlace{warp, lane}.row(r)] =
+                y.d[16 * half + r];
+          named_barrier<warpgroup_threads>(barrier);
+          OutputColumns(s.output, w, first_column, thread)
+              .store_half(strip, w.range.rows(c), first_token, half);
+        }
+      } else {
 #pragma unroll
         for (int step = 0; step < 4; ++step)
           store_matrices_transposed(
@@ -774,29 +839,29 @@ __device__ void carry_state(const Arguments& s, const Work& w, const Shared<Tile
                   swizzled(static_cast<unsigned>(16 * step + lane / 16 * 8 + lane % 8),
                            static_cast<unsigned>(16 * warp + lane / 8 % 2 * 8)),
               rounded_operand<T>(y, step));
-      }
-      named_barrier<warpgroup_threads>(barrier);
-      if (rounded_output) [[likely]]
-        columns.store(staged, w.range.rows(c), w.range.first_token(c), s.vector_stores);
-      else
-        columns.store_unrounded(y, w.range.rows(c), w.range.first_token(c), place);
-      // Two slots: whoever writes one has passed the barriers after which all have read it.
-      if constexpr (Tile::with_own) {
-        const int row = thread;
-        if (exists && w.range.rows(c).have(row)) {
-          const int token = w.range.first_token(c) + row;
-          s.gate_part.dots[((Index{block} * s.batch + w.range.batch) * s.time + token) * s.heads +
-                           w.head] =
-              (dots[row] + dots[64 + row]) + (dots[128 + row] + dots[192 + row]);
+        fence_async_proxy();
+        named_barrier<warpgroup_threads>(barrier);
+        if (whole) [[likely]] {
+          if (thread == 0 && exists) {
+            const std::int32_t to[4]{first_column, w.head_of(s.output), first_token, w.range.batch};
+            ptx::cp_async_bulk_tensor(ptx::space_global, ptx::space_shared, &maps.output, to,
+                                      staged.bytes);
+            ptx::cp_async_bulk_commit_group();
+          }
+        } else {
+          OutputColumns(s.output, w, first_column, thread)
+              .store(staged, w.range.rows(c), first_token, s.vector_stores);
         }
       }
     } else {
-      arrive_as_warp(shared.empty[at.stage]);
+      shared.empty[at.stage].arrive();
     }
     at.advance(s.stages);
     turn.advance(1);
   }
 
+  // Before the staged block is a strip of the final state, or the CTA ends.
+  if (thread == 0) ptx::cp_async_bulk_wait_group_read(ptx::n32_t<0>{});
   if (!Tile::with_output && !in_chunks) {
     if (exists) store_fragments(state, thread, segment_states(w.segment + 1));
   } else if (s.final_state && w.segment + 1 == s.segments.count) {
@@ -820,11 +885,14 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   const Shared<Tile> shared(memory, s.stages);
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < s.stages; ++stage) {
-      shared.full[stage].init(2);
-      shared.empty[stage].init((Tile::with_output ? 4 : 0) + 4 * Tile::value_blocks);
+      shared.full[stage].init(1 + warp_threads);
+      shared.empty[stage].init(warpgroup_threads *
+                               (Tile::value_blocks + (Tile::with_output ? 1 : 0)));
     }
-    shared.scores_full->init(4);
-    shared.scores_empty->init(4 * Tile::value_blocks);
+    shared.scores_full->init(warpgroup_threads);
+    shared.scores_empty->init(warpgroup_threads * Tile::value_blocks);
+    shared.dots_full->init(warpgroup_threads * Tile::value_blocks);
+    shared.dots_empty->init(warpgroup_threads);
     fence_barrier_init();
   }
   __syncthreads();
@@ -841,7 +909,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     if constexpr (Tile::with_output) make_scores<Tile, T>(s, w, shared, warp - 4);
   } else {
     take_registers<Tile::state_registers>();
-    carry_state<Tile, T>(s, w, shared, warp / 4 - 2,
+    carry_state<Tile, T>(s, maps, w, shared, warp / 4 - 2,
                          static_cast<int>(threadIdx.x) % warpgroup_threads);
   }
 }
@@ -911,25 +979,28 @@ int sweep_stages(Index key_columns, const SweepForm& form) {
 template <Purpose purpose>
 void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
   constexpr bool with_own = purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
-  Arguments s{sweep, true, true, false, 0};
+  Arguments s{sweep, true, false, true, false, sweep.output_type != sweep.type, 0};
   Maps maps;
   // Whether 16 bytes can be moved at a time; in whole blocks, the copy engine takes any width.
-  const auto vectors = [&](const Operand& x, CUtensorMap* map) {
+  const auto vectors = [&](const Operand& x, bool& engine, CUtensorMap& map) {
     const std::array<Index, 4> extents{s.batch, s.time, s.heads / x.group, x.columns},
         strides{x.batch, x.time, x.head, x.column};
-    const bool takes = copy_engine_takes(x.data, s.type, extents, strides);
-    if (map != nullptr) {
-      s.copy_engine = s.copy_engine && takes;
-      if (takes) *map = block_map(x.data, s.type, extents, strides);
-    }
-    return takes && x.columns % 8 == 0;
+    engine = copy_engine_takes(x.data, s.type, extents, strides);
+    if (engine) map = block_map(x.data, s.type, extents, strides);
+    return engine && x.columns % 8 == 0;
   };
-  s.vector_loads = vectors(s.key, &maps.key) & vectors(s.value, &maps.value);
+  const auto load = [&](const Operand& x, CUtensorMap& map) {
+    bool engine;
+    s.vector_loads &= vectors(x, engine, map);
+    s.copy_engine &= engine;
+  };
+  load(s.key, maps.key);
+  load(s.value, maps.value);
+  if (with_own) load(s.own, maps.own);
   if (purpose != Purpose::states) {
-    s.vector_loads &= vectors(s.query, &maps.query);
-    s.vector_stores = vectors(s.output, nullptr);
+    load(s.query, maps.query);
+    if (!s.unrounded_output) s.vector_stores = vectors(s.output, s.engine_stores, maps.output);
   }
-  if (with_own) s.vector_loads &= vectors(s.own, &maps.own);
   with_tile<purpose>(s.key.columns, form.value_blocks, [&]<class Tile>() {
     return s.type == ElementType::bfloat16 ? launch_tile<bf16, Tile>(s, maps, form.stages, stream)
                                            : launch_tile<fp16, Tile>(s, maps, form.stages, stream);
