@@ -26,6 +26,7 @@
 #include "gpu/core/mbarrier.cuh"
 #include "gpu/core/tensor_core.cuh"
 #include "gpu/core/tensor_map.hpp"
+#include "gpu/simple_gla/single_sweep.hpp"
 #include "gpu/simple_gla/sweep_work.cuh"
 
 namespace groundstate::gpu::simple_gla {
@@ -857,6 +858,8 @@ int sweep_stages(Index key_columns, const SweepForm& form) {
 
 template <Purpose purpose>
 void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
+  if (sweep.type == ElementType::float32)
+    return run_single_sweep(purpose, sweep, form.value_blocks, stream);
   constexpr bool with_own = purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
   Arguments s{sweep, true, true, false, 0};
   Maps maps;
