@@ -50,7 +50,7 @@ std::vector<Path> make_paths() {
        true},
       {"gpu.fused",
        {"num_steps", "value_tile"},
-       tensor_core_recipes(),
+       sweep_recipes(),
        "three sweeps, each with its state on chip: dq, dk, dv",
        true},
   };
@@ -105,8 +105,7 @@ class SimpleGlaBackward final
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
     result.emplace_back("gpu.recurrent");
     if (type != "fp64") result.emplace_back("gpu.recurrent:single");
-    if (type == "bf16" || type == "fp16")
-      result.push_back(fmt::format("gpu.fused:tensorcore-{}", type));
+    if (type != "fp64") result.push_back(fmt::format("gpu.fused:{}", sweep_recipe(type)));
     return result;
   }
 
