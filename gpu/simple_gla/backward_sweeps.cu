@@ -74,7 +74,7 @@ BackwardSweeps backward_sweeps(Workspace& workspace, const DeviceBackwardInputs&
   g.heads = n.value_heads;
   g.sequences = n.sequences;
   g.blocks = blocks;
-  g.warps = 4;
+  g.warps = warps_of_block(common.type);
   g.log_decay = y.log_decay;
   g.constant = y.constant_log_decay;
   GatePart part;

@@ -63,13 +63,26 @@ __device__ inline float2 to_base2(TwoFloat x) {
   return {high, fmaf(x.low, log2_e, fmaf(x.high, rest, fmaf(x.high, log2_e, -high)))};
 }
 
-// exp(G_to - G_from), to the accuracy of a 16-bit operand.
-__device__ inline float decay_between(float2 from, float2 to) {
+// Exponentials of gates are to be as exact as the operands that they multiply.
+enum class Accuracy { of_16_bits, of_fp32 };
+
+template <Accuracy accuracy>
+__device__ inline float exp_of_base2(float x) {
+  if constexpr (accuracy == Accuracy::of_fp32) return exp2f(x);
   float result;
-  asm("ex2.approx.ftz.f32 %0, %1;"
-      : "=f"(result)
-      : "f"(__fadd_rn(__fsub_rn(to.x, from.x), __fsub_rn(to.y, from.y))));
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
+}
+template <Accuracy accuracy>
+__device__ inline float exp_of(float x) {
+  if constexpr (accuracy == Accuracy::of_fp32) return expf(x);
+  return exp_of_base2<accuracy>(x * 1.44269504f);
+}
+
+// exp(G_to - G_from)
+template <Accuracy accuracy = Accuracy::of_16_bits>
+__device__ inline float decay_between(float2 from, float2 to) {
+  return exp_of_base2<accuracy>(__fadd_rn(__fsub_rn(to.x, from.x), __fsub_rn(to.y, from.y)));
 }
 
 // The raw gates of a lane, positions 2 l and 2 l + 1 of chunk after chunk. fetch() queues the loads
@@ -133,10 +146,8 @@ class GateStream {
   bool exists_[2], decays_[2];
 };
 
-// exp(x) to the accuracy of a 16-bit operand.
-__device__ inline float fast_exp(float x) { return decay_between({0, 0}, {x * 1.44269504f, 0}); }
-
 // The factors, from d and existence of the lane's two positions. The result is G_last.
+template <Accuracy accuracy = Accuracy::of_16_bits>
 __device__ inline TwoFloat write_gates(ChunkGates& gates, const float (&d)[2],
                                        const bool (&exists)[2], bool reverse, float read_scale,
                                        float update_scale) {
@@ -156,9 +167,9 @@ __device__ inline TwoFloat write_gates(ChunkGates& gates, const float (&d)[2],
     const int position = 2 * lane + i, row = reverse ? chunk_length - 1 - position : position;
     const TwoFloat sum = i == 0 ? add(before, {d[0], 0}) : until;
     gates.sum[row] = to_base2(sum);
-    gates.from_start[row] = read_scale * fast_exp(__fadd_rn(sum.high, sum.low));
+    gates.from_start[row] = read_scale * exp_of<accuracy>(__fadd_rn(sum.high, sum.low));
     const float left = __fadd_rn(__fsub_rn(last.high, sum.high), __fsub_rn(last.low, sum.low));
-    gates.until_end[row] = exists[i] ? update_scale * fast_exp(left) : 0;
+    gates.until_end[row] = exists[i] ? update_scale * exp_of<accuracy>(left) : 0;
   }
   if (lane == 0) gates.decay = expf(__fadd_rn(last.high, last.low));
   return last;

@@ -25,14 +25,14 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
   Plan p{backward_sweeps(workspace, x, options, y, form.num_steps, form.value_tile, 1), {}, {}};
   Sweep &query = p.second.query, &key = p.second.key;
   const Index slots = group_slots(1, query.batch * query.time, query.sequences);
-  const Index fragments =
-      slots * query.heads * blocks_of(query.value.columns) * fragments_of_block(query.key.columns);
-  uint4* const states = workspace.take<uint4>(fragments / 2);
+  const Index blocks = slots * query.heads * blocks_of(query.value.columns);
+  const Index operands = blocks * operand_fragments_of_block(query.key.columns, query.type);
+  uint4* const states = workspace.take<uint4>(operands);
   query.chunk_states = {states, true};
   key.gate_part.states = states;
   key.chunk_states = {form.dh == StateStorage::operand
-                          ? static_cast<void*>(workspace.take<uint4>(fragments / 2))
-                          : workspace.take<float4>(fragments),
+                          ? static_cast<void*>(workspace.take<uint4>(operands))
+                          : workspace.take<float4>(blocks * fragments_of_block(query.key.columns)),
                       form.dh == StateStorage::operand};
   p.query_states = query;
   p.key_states = key;

@@ -8,7 +8,8 @@
 // k, v and the gates are read twice and 2 (segments - 1) states written and read, which pays where
 // sequences and heads leave most of the device idle.
 //
-// Minimal bytes a token and value head: 2 (2 K + 2 V) + 4 for g; flop 2 C (K + V) + 4 K V.
+// Minimal bytes a token and value head, e those of an element: e (2 K + 2 V) + 4 for g;
+// flop 2 C (K + V) + 4 K V.
 #include <algorithm>
 
 #include "gpu/core/check.hpp"

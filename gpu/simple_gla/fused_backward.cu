@@ -3,8 +3,8 @@
 // No gradient of a state is ever written: the sweep of dk carries its own. That of dq leaves S, as
 // an operand, before the last chunk of every group of dg_chunks, and only for the gates.
 //
-// Minimal bytes a token and value head, 16-bit operands: 2 (7 K + 7 V), 8 for g and dg, and
-// 4 K V / (64 dg_chunks) for S.
+// Minimal bytes a token and value head, e those of an element: e (7 K + 7 V), 8 for g and dg, and
+// 2 e K V / (64 dg_chunks) for S.
 #include "gpu/simple_gla/backward_sweeps.hpp"
 
 namespace groundstate::gpu::simple_gla {
@@ -17,7 +17,7 @@ BackwardSweeps plan(Workspace& workspace, const DeviceBackwardInputs& x, const O
   if (p.with_gates)
     p.query.gate_part.states = p.key.gate_part.states =
         workspace.take<uint4>(p.gates.slots() * p.gates.heads * p.gates.blocks *
-                              fragments_of_block(p.query.key.columns) / 2);
+                              operand_fragments_of_block(p.query.key.columns, p.query.type));
   return p;
 }
 

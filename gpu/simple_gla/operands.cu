@@ -19,9 +19,10 @@ int multiprocessors() {
 Sweep common_sweep(const DeviceInputs& x, const Options& options) {
   const Shape n = shape(x);
   const ElementType type = x.query.type();
-  if ((type != ElementType::bfloat16 && type != ElementType::float16) || x.key.type() != type ||
-      x.value.type() != type)
-    throw std::invalid_argument("simple_gla: the tensor cores take q, k and v of one 16-bit type");
+  if ((type != ElementType::bfloat16 && type != ElementType::float16 &&
+       type != ElementType::float32) ||
+      x.key.type() != type || x.value.type() != type)
+    throw std::invalid_argument("simple_gla: q, k and v must be of one type, bf16, fp16 or fp32");
   for (const Index columns : {n.key, n.value})
     if (columns < 1 || columns > most_key_columns)
       throw std::invalid_argument("simple_gla: K and V from 1 to 256, got " +
@@ -48,7 +49,8 @@ SweepForm sweep_form(const Sweep& sweep, Index value_columns, Index num_steps, I
   const Index blocks = blocks_of(value_columns);
   const Index ctas = blocks * sweep.heads * sweep.sequences * sweep.segments.count;
   const bool wide = value_tile == 0 ? blocks > 1 && ctas > multiprocessors() : value_tile == 128;
-  return {static_cast<int>(std::min<Index>(num_steps, 1024)), wide ? 2 : 1};
+  const bool single = sweep.type == ElementType::float32;  // has shared memory for one chunk
+  return {single ? 1 : static_cast<int>(std::min<Index>(num_steps, 1024)), wide ? 2 : 1};
 }
 
 }  // namespace groundstate::gpu::simple_gla

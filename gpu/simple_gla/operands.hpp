@@ -32,8 +32,8 @@ DeviceView<T, Sequence, ValueHead, Value, Key> state(
 }
 
 // What all sweeps of a case have in common: sizes, gates, element type. Throws
-// std::invalid_argument where tensors are not what the tensor cores take: q, k, v of one 16-bit
-// type, K and V from 1 to 256.
+// std::invalid_argument where tensors are not what the sweeps take: q, k, v of one type, bf16, fp16
+// or fp32, K and V from 1 to 256.
 Sweep common_sweep(const DeviceInputs& x, const Options& options);
 
 int multiprocessors();

@@ -61,12 +61,12 @@ std::size_t recurrent_backward_workspace(const DeviceBackwardInputs& x,
 void recurrent_backward(const DeviceBackwardInputs& x, const Options& options,
                         const DeviceBackwardOutputs& y, const Launch& launch);
 
-// ---- gpu.fused and gpu.segmented: chunks of 64 on tensor cores (fused.cu)
+// ---- gpu.fused and gpu.segmented: chunks of 64 (fused.cu)
 //
-// q, k, v and o of one 16-bit type, K and V from 1 to 256. num_steps is how many chunks are on the
-// way at a time, as many as fit into shared memory; it changes no bit, nor does value_tile, the
-// columns of v that a CTA has (64, 128; 0: what fills the device). More than one segment: time in
-// parallel, by tolerance.
+// q, k, v and o of one type, K and V from 1 to 256: bf16 and fp16 on tensor cores, fp32 by fp32
+// multiply-add. num_steps is how many chunks are on the way at a time, as many as fit into shared
+// memory (of fp32, one); it changes no bit, nor does value_tile, the columns of v that a CTA has
+// (64, 128; 0: what fills the device). More than one segment: time in parallel, by tolerance.
 struct FusedForm {
   Index num_steps = 4, value_tile = 0, segments = 1;
 };

@@ -29,7 +29,8 @@
 #include "gpu/core/mbarrier.cuh"
 #include "gpu/core/tensor_core.cuh"
 #include "gpu/core/tensor_map.hpp"
-#include "gpu/simple_gla/sweep.hpp"
+#include "gpu/simple_gla/single_sweep.hpp"
+#include "gpu/simple_gla/sweep_work.cuh"
 
 namespace groundstate::gpu::simple_gla {
 namespace {
@@ -109,52 +110,6 @@ struct Arguments : Sweep {
   bool unrounded_output;             // fp32
   int stages;
 };
-
-struct Work {
-  TokenRange range;
-  int sequence, segment, head, first_column;  // of a
-  int key_head;                               // of operands that value heads share
-  __device__ int head_of(const Operand& x) const { return x.group == 1 ? head : key_head; }
-};
-
-// The final state of the last segment is nobody's initial one.
-template <class Tile>
-__host__ __device__ constexpr Index segment_ctas(Index segments) {
-  return Tile::with_output || segments == 1 ? segments : segments - 1;
-}
-
-template <class Tile>
-__device__ Work work_of(const Arguments& s, int block) {
-  const int heads = static_cast<int>(s.heads), count = static_cast<int>(s.segments.count);
-  const int columns = 64 * Tile::value_blocks;
-  const int tiles = (static_cast<int>(s.value.columns) + columns - 1) / columns;
-  const auto segments = static_cast<int>(segment_ctas<Tile>(count));
-  const int problem = block / tiles / heads;
-  Work w;
-  w.first_column = block % tiles * columns;
-  w.head = block / tiles % heads;
-  w.segment = problem % segments;
-  w.sequence = problem / segments;
-  w.key_head = w.head / static_cast<int>(
-                            max(max(s.key.group, s.query.group), max(s.value.group, s.own.group)));
-  w.range = token_range(s.order, s.time, s.offsets, w.sequence, w.segment, count);
-  return w;
-}
-
-// Where a chunk keeps its state, or what the gradient of the gates needs of it: the blocks of a
-// lie one after the other.
-struct GatePlace {
-  Index first;      // block
-  bool ends_group;  // else nothing but dots
-};
-
-__device__ inline GatePlace gate_place(const Arguments& s, const Work& w, int chunk) {
-  const int place = w.range.place(chunk);
-  const Index begin = s.offsets ? Index{w.range.begin} : w.sequence * s.time;
-  const Index slot = group_slot(s.gate_part.group, w.sequence, begin, place);
-  return {(slot * s.heads + w.head) * blocks_of(s.value.columns),
-          s.gate_part.ends_group(place, number_of_chunks(w.range.length))};
-}
 
 // ---- phase: gates
 
@@ -641,10 +596,7 @@ __device__ void carry_state(const Arguments& s, const Maps& maps, const Work& w,
   Block& staged = shared.outputs[number];
   auto* const strip = reinterpret_cast<float*>(staged.bytes);
   const auto segment_states = [&](int segment) {
-    return s.segments.states +
-           (((Index{w.sequence} * s.segments.count + segment) * s.heads + w.head) * blocks +
-            block) *
-               fragments;
+    return s.segments.states + (segment_block(s, w, segment) + block) * fragments;
   };
 
   const bool exists = block < blocks;  // the second warpgroup of the last CTA may have no columns
@@ -896,7 +848,8 @@ __global__ void __launch_bounds__(Tile::threads, 1)
     fence_barrier_init();
   }
   __syncthreads();
-  const Work w = work_of<Tile>(s, static_cast<int>(blockIdx.x));
+  const Work w =
+      work_of(s, 64 * Tile::value_blocks, Tile::with_output, static_cast<int>(blockIdx.x));
   const int warp = warp_index();
   if (warp < 4) {
     give_registers<Tile::producer_registers>();
@@ -952,18 +905,13 @@ int with_tile(Index key_columns, int value_blocks, Use&& use) {
 template <class T, class Tile>
 int launch_tile(Arguments s, const Maps& maps, int stages, cudaStream_t stream) {
   s.stages = stages_of<Tile>(stages);
-  const Index columns = 64 * Tile::value_blocks;
-  const Index blocks = (s.value.columns + columns - 1) / columns * s.heads * s.sequences *
-                       segment_ctas<Tile>(s.segments.count);
-  if (blocks == 0) return s.stages;
-  if (blocks > 0x7fffffff)
-    throw std::invalid_argument("simple_gla: " + std::to_string(blocks) +
-                                " blocks of sequences, heads and columns; at most 2^31 - 1");
+  const unsigned ctas = number_of_ctas(s, 64 * Tile::value_blocks, Tile::with_output);
+  if (ctas == 0) return s.stages;
   const std::size_t bytes = Shared<Tile>::bytes(s.stages);
   const auto kernel = sweep_kernel<T, Tile>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes)));
-  kernel<<<static_cast<unsigned>(blocks), Tile::threads, bytes, stream>>>(s, maps);
+  kernel<<<ctas, Tile::threads, bytes, stream>>>(s, maps);
   check(cudaGetLastError());
   return s.stages;
 }
@@ -978,6 +926,8 @@ int sweep_stages(Index key_columns, const SweepForm& form) {
 
 template <Purpose purpose>
 void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
+  if (sweep.type == ElementType::float32)
+    return run_single_sweep(purpose, sweep, form.value_blocks, stream);
   constexpr bool with_own = purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
   Arguments s{sweep, true, false, true, false, sweep.output_type != sweep.type, 0};
   Maps maps;

@@ -1,5 +1,6 @@
-// One sweep through time of a matrix state, chunk by chunk on tensor cores: what every chunked path
-// of simple_gla is made of.
+// One sweep through time of a matrix state, chunk by chunk: what every chunked path of simple_gla
+// is made of. On tensor cores for operands of 16 bits (sweep.cu), by fp32 fma for fp32
+// (single_sweep.hpp).
 //
 //   R_t = exp(d_t) R_{t-1} + a_t b_t^T         R: [columns of a, columns of b]
 //   y_t = R_t c_t
@@ -30,7 +31,7 @@
 
 namespace groundstate::gpu::simple_gla {
 
-// A tensor [batch, time, head, column] of 16-bit elements; strides in elements.
+// A tensor [batch, time, head, column]; strides in elements.
 struct Operand {
   const void* data = nullptr;
   Index batch = 0, time = 0, head = 0, column = 0;
@@ -123,10 +124,16 @@ void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream);
 template <Purpose purpose>
 int sweep_stages(Index key_columns, const SweepForm& form);
 
-// float4 of one block of 64 columns of a.
+// float4 of one block of 64 columns of a, the state in fp32.
 constexpr Index fragments_of_block(Index key_columns) {
   return (key_columns <= 64 ? 1 : key_columns <= 128 ? 2 : 4) * Index{8 * warpgroup_threads};
 }
+// uint4 of the same as an operand.
+constexpr Index operand_fragments_of_block(Index key_columns, ElementType type) {
+  return fragments_of_block(key_columns) * static_cast<Index>(size_of(type)) / 4;
+}
+// Warps that sum the products of a block for the gradient of the gates.
+constexpr Index warps_of_block(ElementType type) { return type == ElementType::float32 ? 8 : 4; }
 constexpr Index blocks_of(Index columns) { return (columns + 63) / 64; }
 constexpr Index most_key_columns = 256;
 

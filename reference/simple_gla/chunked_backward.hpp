@@ -19,8 +19,12 @@
 // two terms: the same number, and the rounding errors of every later token with it (a random walk:
 // 5 % in bf16 at T = 8192, against 0.2 %). Other libraries use it; here it is there to be seen.
 //
-// dh may be stored in the format of the operands: dS enters products rounded to it anyway, so dq,
-// dk, dv and dh0 keep their bits, and only <S, dS> sees it.
+// The chunk form may be taken over groups of chunks, dg_t summed to the end of the group and its
+// last chunk in place of the last two terms: more noise, and S is needed of one chunk in a group
+// only.
+//
+// h and dh may be stored in the format of the operands: S and dS enter products rounded to it
+// anyway, so dq, dk, dv and dh0 keep their bits, and only <S, dS> sees it.
 // Recipes may order three steps as other libraries do (profiles.hpp):
 //   scale_query_first      q'_i = gradient_update(exp(G_i) operand(scale q_i))
 //   decay_after_product    dv_j = .. + exp(G_L - G_j) (k_j state(dS))
@@ -35,12 +39,14 @@
 
 namespace groundstate::simple_gla {
 
-enum class GateGradient { chunk, global };         // form of dg
+enum class GateGradient { chunk, global };  // form of dg
 
 struct BackwardForm {
   Index chunk;
   StateStorage dh = StateStorage::accumulator;
   GateGradient gate_gradient = GateGradient::chunk;
+  Index dg_chunks = 1;  // of a group
+  StateStorage h = StateStorage::accumulator;
 };
 
 template <class Recipe>
@@ -183,12 +189,23 @@ struct BoundaryStates {
   std::vector<Matrix<Scalar>> h, dh;
 };
 
+// S before every chunk, as it is kept; `state` is h0 before and ht after.
+template <class Recipe>
+std::vector<Matrix<ScalarOf<Recipe>>> kept_states(const BackwardProblem<ScalarOf<Recipe>>& p,
+                                                  const BackwardForm& form,
+                                                  Matrix<ScalarOf<Recipe>>& state) {
+  auto h = chunk_states<Recipe>(p, form.chunk, state);
+  if (form.h == StateStorage::operand)
+    for (auto& each : h) each = each.unaryExpr(&Recipe::state).eval();
+  return h;
+}
+
 // Collects the gradients of single chunks.
 template <class Scalar>
 class GradientBuilder {
  public:
   GradientBuilder(const BackwardProblem<Scalar>& p, const BackwardForm& form)
-      : p_(p), form_(form), raw_(p.time()) {
+      : p_(p), form_(form), raw_(p.time()), brackets_(number_of_chunks(p.time(), form.chunk)) {
     r_.dq.resize(p.time(), p.key());
     r_.dk.resize(p.time(), p.key());
     r_.dv.resize(p.time(), p.value());
@@ -201,12 +218,20 @@ class GradientBuilder {
     r_.dq.middleRows(begin, own.dq.rows()) = own.dq;
     r_.dk.middleRows(begin, own.dk.rows()) = own.dk;
     raw_.segment(begin, own.raw.size()) = own.raw;
-    if (form_.gate_gradient == GateGradient::chunk)
-      gate_gradient(own.raw, own.bracket, p_.log_decay, begin, r_.dg);
+    brackets_[begin / form_.chunk] = own.bracket;
   }
   Gradients<Scalar> finish(const Matrix<Scalar>& final_state, const Matrix<Scalar>& dh0) {
-    if (form_.gate_gradient == GateGradient::global)
+    if (form_.gate_gradient == GateGradient::global) {
       gate_gradient(raw_, inner_product<Scalar>(final_state, p_.dht), p_.log_decay, 0, r_.dg);
+    } else {
+      const Index group = form_.chunk * form_.dg_chunks;
+      for (Index begin = 0; begin < p_.time(); begin += group) {
+        const Index count = std::min(group, p_.time() - begin);
+        gate_gradient<Scalar>(raw_.segment(begin, count),
+                              brackets_[(begin + count - 1) / form_.chunk], p_.log_decay, begin,
+                              r_.dg);
+      }
+    }
     r_.dg_gamma = total_gate_gradient(r_.dg);
     r_.dh0 = dh0;
     return std::move(r_);
@@ -215,7 +240,7 @@ class GradientBuilder {
  private:
   const BackwardProblem<Scalar>& p_;
   const BackwardForm form_;
-  Vector<Scalar> raw_;
+  Vector<Scalar> raw_, brackets_;
   Gradients<Scalar> r_;
 };
 
@@ -230,7 +255,7 @@ Gradients<ScalarOf<Recipe>> chunked_backward(const BackwardProblem<ScalarOf<Reci
                                  std::min(form.chunk, p.time() - c * form.chunk));
   };
   Matrix<Scalar> final_state = p.h0, dS = p.dht;
-  workspace.h = chunk_states<Recipe>(p, form.chunk, final_state);
+  workspace.h = kept_states<Recipe>(p, form, final_state);
   workspace.dh.resize(static_cast<std::size_t>(chunks));
   GradientBuilder<Scalar> gradients(p, form);
   for (Index c = chunks - 1; c >= 0; --c) {

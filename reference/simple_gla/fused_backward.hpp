@@ -11,7 +11,7 @@ Gradients<ScalarOf<Recipe>> fused_backward(const BackwardProblem<ScalarOf<Recipe
                                            const BackwardForm& form) {
   using Scalar = ScalarOf<Recipe>;
   Matrix<Scalar> final_state = p.h0, dS = p.dht;
-  const auto h = chunk_states<Recipe>(p, form.chunk, final_state);
+  const auto h = kept_states<Recipe>(p, form, final_state);
   GradientBuilder<Scalar> gradients(p, form);
   for (Index c = number_of_chunks(p.time(), form.chunk) - 1; c >= 0; --c) {
     const Index begin = c * form.chunk;

@@ -130,6 +130,27 @@ TEST(SimpleGlaOnDevice, ATokenThatDoesNotFitSharedMemoryIsRefused) {
                  "shared memory");
 }
 
+TEST(SimpleGlaOnDevice, ChunkedPathsTakeTensorsOfOneTypeUpTo256Columns) {
+  const Example n;
+  const auto call = [](const DeviceInputs& x, const DeviceOutputs& y) {
+    return [=] { fused(x, options, y, {}, {}); };
+  };
+  using enum ElementType;
+  expect_refused(call(n.inputs(float64), n.outputs(float64)), "one type, bf16, fp16 or fp32");
+  DeviceInputs mixed = n.inputs(float32);
+  mixed.key = view<decltype(mixed.key)>(mixed.key.extents(), bfloat16);
+  expect_refused(call(mixed, n.outputs()), "one type, bf16, fp16 or fp32");
+  expect_refused(call(n.inputs(float32), n.outputs(bfloat16)), "o must have the type of q");
+  expect_refused(
+      [&] {
+        fused_backward(n.backward_inputs(float32), options, n.backward_outputs(float16), {}, {});
+      },
+      "must have the type of q");
+  Example wide = n;
+  wide.key = 257;
+  expect_refused(call(wide.inputs(float32), wide.outputs()), "K and V from 1 to 256, got 257");
+}
+
 // ---- workspaces
 
 // One state for each sequence and value head, padded, where registers do not hold it.
@@ -165,6 +186,21 @@ TEST(SimpleGlaOnDevice, TheAdjointStoresNoStateForEachToken) {
   ungated.log_decay = {};
   EXPECT_EQ(recurrent_backward_workspace(n.backward_inputs(), ungated),
             static_cast<std::size_t>(2 * n.time * n.value_heads * n.key) * sizeof(float));
+}
+
+// A state before every chunk, as an operand, is most of the workspace.
+TEST(SimpleGlaOnDevice, StatesOfFp32OperandsTakeTwiceTheWorkspaceOf16Bits) {
+  const Example n{1, 8192, 16, 16, 128, 128};
+  const FusedBackwardForm form{1, 64};
+  const auto bytes = [&](ElementType type) {
+    return fused_backward_workspace(n.backward_inputs(type), n.backward_outputs(type), form);
+  };
+  const std::size_t states =
+      static_cast<std::size_t>((n.time / 64 + n.batch) * n.value_heads * n.key * n.value);
+  EXPECT_EQ(bytes(ElementType::float16), bytes(ElementType::bfloat16));
+  const std::size_t more = bytes(ElementType::float32) - bytes(ElementType::bfloat16);
+  EXPECT_GE(more, 2 * states);
+  EXPECT_LT(more, 2 * states + states / 64);
 }
 
 // ---- slots

@@ -18,8 +18,12 @@ std::vector<Key> make_path_keys() {
       gate_sum_key(),
       num_steps_key(),
       value_tile_key(),
+      {"h_dtype", "accumulator", Key::Word{{"accumulator", "operand"}},
+       "storage of the states between the passes: as computed, or as an operand"},
       {"dh_dtype", "accumulator", Key::Word{{"accumulator", "operand"}},
        "storage of the state gradients between the passes: as computed, or as an operand"},
+      {"dg_chunks", "1", Key::Integer{1, 64},
+       "chunks to the end of which dg is summed, in the chunk form; on a device 1, 2 or 4"},
       {"dg_form", "chunk", Key::Word{{"chunk", "global"}},
        "sums of dg: to the end of the chunk, or to the end of the sequence (noisy)"},
   };
@@ -32,11 +36,11 @@ std::vector<Path> make_paths() {
        {"exact", "single", "single-bf16-state"},
        "last token first, states recomputed; with exact, the oracle"},
       {"chunked",
-       {"chunk", "gate_sum", "dh_dtype", "dg_form"},
+       {"chunk", "gate_sum", "h_dtype", "dh_dtype", "dg_form", "dg_chunks"},
        with_profiles({"fla-chunk-bf16", "fla-chunk-fp16"}),
        "two passes: dv and state gradients, then dq, dk and dg"},
       {"fused",
-       {"chunk", "gate_sum", "dg_form"},
+       {"chunk", "gate_sum", "h_dtype", "dg_form", "dg_chunks"},
        with_profiles({"fla-fused-chunk-bf16", "fla-fused-chunk-fp16", "tpu-fused-bf16"}),
        "one pass, last chunk first, state gradient on chip"},
       {"segmented",
@@ -49,9 +53,14 @@ std::vector<Path> make_paths() {
        "last token first, states recomputed from checkpoints",
        true},
       {"gpu.fused",
-       {"num_steps", "value_tile"},
-       tensor_core_recipes(),
+       {"num_steps", "value_tile", "dg_chunks"},
+       sweep_recipes(),
        "three sweeps, each with its state on chip: dq, dk, dv",
+       true},
+      {"gpu.chunked",
+       {"num_steps", "value_tile", "dh_dtype"},
+       sweep_recipes(),
+       "the same in two passes: states and dv, then dq and dk of all chunks at once",
        true},
   };
 }
@@ -87,6 +96,18 @@ class SimpleGlaBackward final
          "steps change no operation and no order"},
         {"value_tile", "gpu.fused[value_tile=64]", "gpu.fused[value_tile=128]",
          "columns are independent"},
+        {"two passes on a device", "gpu.fused", "gpu.chunked",
+         "the same sweeps; states enter every product rounded, and so they are kept"},
+        {"dh as operand on a device",
+         "gpu.chunked",
+         "gpu.chunked[dh_dtype=operand]",
+         "state gradients enter every product rounded; only <S, dS> in dg sees the storage",
+         {"dq", "dk", "dv", "dh0"}},
+        {"groups of chunks on a device",
+         "gpu.fused",
+         "gpu.fused[dg_chunks=4]",
+         "only the sums of dg see them",
+         {"dq", "dk", "dv", "dh0"}},
     };
   }
 
@@ -101,12 +122,15 @@ class SimpleGlaBackward final
                     {"recurrent:single", "chunked:single", "chunked[chunk=128]:single"});
     if (type == "fp32") result.push_back("chunked:tf32");
     if (type == "bf16" || type == "fp16")
-      for (const char* const path : {"chunked", "chunked[dh_dtype=operand]", "fused"})
+      for (const char* const path : {"chunked", "chunked[dh_dtype=operand]",
+                                     "chunked[h_dtype=operand,dg_chunks=4]", "fused"})
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
     result.emplace_back("gpu.recurrent");
     if (type != "fp64") result.emplace_back("gpu.recurrent:single");
-    if (type == "bf16" || type == "fp16")
-      result.push_back(fmt::format("gpu.fused:tensorcore-{}", type));
+    if (type != "fp64")
+      for (const char* const path :
+           {"gpu.fused", "gpu.fused[dg_chunks=4]", "gpu.chunked[dh_dtype=operand]"})
+        result.push_back(fmt::format("{}:{}", path, sweep_recipe(type)));
     return result;
   }
 
@@ -129,7 +153,10 @@ class SimpleGlaBackward final
   }
 
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
-    return path(variant.path)->needs_device ? unsupported_on_device(c, variant) : std::nullopt;
+    if (!path(variant.path)->needs_device) return std::nullopt;
+    const Index group = variant.integer("dg_chunks", path_keys());
+    if (group != 1 && group != 2 && group != 4) return "dg_chunks is 1, 2 or 4 on a device";
+    return unsupported_on_device(c, variant);
   }
 
   std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
@@ -212,12 +239,14 @@ class SimpleGlaBackward final
     const Matrix<double> dq = in_processing_order(internal[of("dq")], pair.reverse),
                          dk = in_processing_order(internal[of("dk")], pair.reverse);
     const gla::BackwardProblem<double> p = problem(c, inputs, pair);
-    const double bracket = form.get("dh_dtype", path_keys()) == "operand"
-                               ? std::max(recipe.carry, recipe.operand)
-                               : recipe.carry;
-    const GateGradientError error = global ? global_form_error(p, dq, dk, bracket)
-                                           : chunk_form_error(p, form.integer("chunk", path_keys()),
-                                                              dq, dk, recipe.operand, bracket);
+    const gla::BackwardForm own = resolve(form).form;
+    const double bracket =
+        own.h == gla::StateStorage::operand || own.dh == gla::StateStorage::operand
+            ? std::max(recipe.carry, recipe.operand)
+            : recipe.carry;
+    const GateGradientError error =
+        global ? global_form_error(p, dq, dk, bracket)
+               : chunk_form_error(p, own.chunk, own.dg_chunks, dq, dk, recipe.operand, bracket);
     if (given(c, "dg")) result[of("dg")] = in_processing_order(error.dg, pair.reverse);
     if (given(c, "dg_gamma"))
       result[of("dg_gamma")] = Matrix<double>::Constant(1, 1, error.dg_gamma);
@@ -255,15 +284,19 @@ class SimpleGlaBackward final
     const auto is = [&](std::string_view key, std::string_view value) {
       return variant.get(key, path_keys()) == value;
     };
-    return {
-        std::string(variant.form()),
-        {variant.integer("chunk", path_keys()),
-         is("dh_dtype", "operand") ? gla::StateStorage::operand : gla::StateStorage::accumulator,
-         is("dg_form", "global") ? gla::GateGradient::global : gla::GateGradient::chunk},
-        variant.integer("segments", path_keys()),
-        variant.integer("num_steps", path_keys()),
-        variant.integer("value_tile", path_keys()),
-        gate_sum_of(variant)};
+    const auto storage = [](bool operand) {
+      return operand ? gla::StateStorage::operand : gla::StateStorage::accumulator;
+    };
+    // A device keeps states as operands.
+    return {std::string(variant.form()),
+            {variant.integer("chunk", path_keys()), storage(is("dh_dtype", "operand")),
+             is("dg_form", "global") ? gla::GateGradient::global : gla::GateGradient::chunk,
+             variant.integer("dg_chunks", path_keys()),
+             storage(is("h_dtype", "operand") || path(variant.path)->needs_device)},
+            variant.integer("segments", path_keys()),
+            variant.integer("num_steps", path_keys()),
+            variant.integer("value_tile", path_keys()),
+            gate_sum_of(variant)};
   }
 };
 

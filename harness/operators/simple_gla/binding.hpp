@@ -120,8 +120,10 @@ class SimpleGlaBase : public Operator {
       return "tensors of fp64 are computed in fp64: the recipe is exact";
     if (!path(variant.path)->takes("value_tile")) return std::nullopt;
     const Dimensions n = dimensions(c);
-    if (variant.recipe != "tensorcore-" + c.get("dtype"))
-      return fmt::format("tensor cores take tensors of 16 bits: {} is for those", variant.recipe);
+    if (c.get("dtype") == "fp64") return "the sweeps take tensors of fp32, bf16 and fp16";
+    if (variant.recipe != sweep_recipe(c.get("dtype")))
+      return fmt::format("tensors of {} are multiplied as such: the recipe is {}", c.get("dtype"),
+                         sweep_recipe(c.get("dtype")));
     if (std::max(n.key, n.value) > 256) return "K and V are at most 256";
     const Index tile = variant.integer("value_tile", path_keys());
     if (tile != 0 && tile != 64 && tile != 128) return "value_tile is 64 or 128, or 0 for either";

@@ -240,7 +240,12 @@ Key value_tile_key() {
   return {"value_tile", "0", Key::Integer{0, 65536},
           "value columns of a tile, 0 for all; on a device 64 or 128, 0 for either"};
 }
-std::vector<std::string> tensor_core_recipes() { return {"tensorcore-bf16", "tensorcore-fp16"}; }
+std::vector<std::string> sweep_recipes() {
+  return {"single", "tensorcore-bf16", "tensorcore-fp16"};
+}
+std::string sweep_recipe(const std::string& type) {
+  return type == "fp32" ? "single" : "tensorcore-" + type;
+}
 std::vector<std::string> matrix_recipes() {
   return {"exact", "single", "tf32", "tensorcore-bf16", "tensorcore-fp16", "tensorcore-bf16-state"};
 }

@@ -51,7 +51,9 @@ Key num_steps_key();
 Key value_tile_key();
 Key gate_sum_key();
 std::vector<std::string> matrix_recipes();
-std::vector<std::string> tensor_core_recipes();
+// Of a device's sweeps over chunks: products are those of the tensors' type.
+std::vector<std::string> sweep_recipes();
+std::string sweep_recipe(const std::string& type);
 std::vector<std::string> with_profiles(std::vector<std::string> profiles);
 
 }  // namespace groundstate::harness::simple_gla_binding

@@ -159,7 +159,14 @@ std::unique_ptr<DeviceRun> prepare(const BackwardVariant& v, const Options& opti
     return make_device_run(
         x_memory, y_memory, kernels::recurrent_backward_workspace(x, y),
         [=](const Launch& launch) { kernels::recurrent_backward(x, options, y, launch); });
-  const kernels::FusedBackwardForm form{v.num_steps, v.value_tile};
+  if (v.path == "chunked") {
+    const kernels::ChunkedBackwardForm form{v.num_steps, v.value_tile, v.form.dh};
+    return make_device_run(
+        x_memory, y_memory, kernels::chunked_backward_workspace(x, y, form),
+        [=](const Launch& launch) { kernels::chunked_backward(x, options, y, form, launch); },
+        Repeated::same, steps_note(v.num_steps, kernels::chunked_backward_num_steps(x, y, form)));
+  }
+  const kernels::FusedBackwardForm form{v.num_steps, v.value_tile, v.form.dg_chunks};
   return make_device_run(
       x_memory, y_memory, kernels::fused_backward_workspace(x, y, form),
       [=](const Launch& launch) { kernels::fused_backward(x, options, y, form, launch); },

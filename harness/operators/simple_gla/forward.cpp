@@ -51,17 +51,17 @@ std::vector<Path> make_paths() {
       {"gpu.step", {"tokens"}, recurrent_recipes, "a few tokens on a state in place", true},
       {"gpu.fused",
        {"num_steps", "value_tile"},
-       tensor_core_recipes(),
-       "one pass over chunks of 64 on tensor cores, state in registers",
+       sweep_recipes(),
+       "one pass over chunks of 64, state on chip",
        true},
       {"gpu.segmented",
        {"segments", "num_steps", "value_tile"},
-       tensor_core_recipes(),
+       sweep_recipes(),
        "the same on segments of time in parallel",
        true},
       {"gpu.auto",
        {"num_steps", "value_tile"},
-       tensor_core_recipes(),
+       sweep_recipes(),
        "gpu.fused, or gpu.segmented where that fills the device",
        true},
   };
@@ -119,9 +119,9 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
     if (type == "bf16" || type == "fp16")
       for (const char* const path : {"chunked", "fused"})
         result.push_back(fmt::format("{}:tensorcore-{}", path, type));
-    if (type == "bf16" || type == "fp16")
+    if (type != "fp64")
       for (const char* const path : {"gpu.fused", "gpu.segmented", "gpu.auto"})
-        result.push_back(fmt::format("{}:tensorcore-{}", path, type));
+        result.push_back(fmt::format("{}:{}", path, sweep_recipe(type)));
     result.insert(result.end(), {"gpu.recurrent", "gpu.step[tokens=4]"});
     if (type != "fp64") {
       result.emplace_back("gpu.recurrent:single");

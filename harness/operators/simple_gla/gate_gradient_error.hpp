@@ -15,6 +15,11 @@
 // and for dg_gamma the square of what each single error adds up to over the t that it enters:
 // (i + 1)^2 a_i^2, n^2 b^2, sums over i and j weighted by i + 1 and n - 1 - j, (i - j)^2 of a pair.
 //
+// Over a group of chunks dg_t goes on to the end of the group: i counts from its first token, the
+// sums a_i^2 and the errors of S enter all tokens before them in the group, and the bracket is that
+// of its last chunk. Of the others -k_j . dk'_j has no counterpart: dS in them enters as
+// u^2 ||dS * sum_{j>=t} exp(G_L - G_j) k_j v_j^T||^2, weighted by j + 1, and all tokens before.
+//
 // u_dq and u_dk are at the roundoff of the fp32 sums: what rounding an operand does to q_i . dq_i
 // it does to k_j . dk_j or to the bracket as well, with the same value, and only the terms above
 // are left. That holds where operands hold the inputs exactly. Where they round them, a kernel may
@@ -39,7 +44,7 @@ struct GateGradientError {
 
 // Everything in the order of processing. `operand` and `bracket` are roundoffs.
 GateGradientError chunk_form_error(const groundstate::simple_gla::BackwardProblem<double>& p,
-                                   Index chunk, const Matrix<double>& dq_units,
+                                   Index chunk, Index dg_chunks, const Matrix<double>& dq_units,
                                    const Matrix<double>& dk_units, double operand, double bracket);
 GateGradientError global_form_error(const groundstate::simple_gla::BackwardProblem<double>& p,
                                     const Matrix<double>& dq_units, const Matrix<double>& dk_units,
