@@ -1,4 +1,5 @@
 #include "harness/clock/bench_case.hpp"
+#include "harness/evidence/evidence.hpp"
 
 #include <fmt/format.h>
 
@@ -166,6 +167,7 @@ void bench_case(const Operator& op, const CaseEntry& entry, const RunOptions& op
     if (ceilings != nullptr) {
       row.device = ceilings->clock().device();
       row.driver = ceilings->clock().driver();
+      row.date = origin_here().date;
       row.cold = ceilings->protocol().cold;
     }
     if (row.status != Status::passed && row.status != Status::marginal) {

@@ -35,6 +35,7 @@ nlohmann::json to_record(const BenchRow& row) {
   }
   if (row.ceiling) record["ceiling"] = {{"of", row.ceiling->of}, {"seconds", row.ceiling->seconds}};
   if (const auto percent = row.percent()) record["percent"] = *percent;
+  if (!row.date.empty()) record["date"] = row.date;
   if (!row.driver.empty()) record["driver"] = row.driver;
   if (!row.library.empty()) record["library"] = row.library;
   if (!row.note.empty()) record["note"] = row.note;

@@ -1,13 +1,13 @@
 // One timing = one (case, path) on one device, and its line of the JSON record:
 //
-//   schema kind("bench") case id operator path device status median quartiles repetitions cold
+//   schema kind("bench") date case id operator path device status median quartiles repetitions cold
 //   bytes flops overhead ceiling{of seconds} percent driver clocks{name: number} library note
 //   reproducer environment
 //
 // A path that is not timed has its status and the reason (`note`), and the work, but no times. A
 // row that another library's driver writes has `library` as well, its name and version; `id` is
 // that of the case (`groundstate list CASE --json`), by which rows are set against each other. Such
-// a row may leave out driver, clocks, overhead, ceiling, reproducer and environment.
+// a row may leave out date, driver, clocks, overhead, ceiling, reproducer and environment.
 #pragma once
 
 #include <map>
@@ -28,7 +28,7 @@ struct Timing {
 
 struct BenchRow {
   std::string case_text, id, operator_name;
-  std::string path, library, device, driver;
+  std::string path, library, device, driver, date;  // UTC, "2026-11-22"
   Status status = Status::passed;
   std::optional<Timing> timing;  // absent where it was not timed
   bool cold = true;

@@ -2,7 +2,7 @@
 
     python3 harness/python/fla_rows.py 'simple_gla T=8192 H=96 dtype=bf16 gate=medium' -o fla.jsonl
 
-For every case line (simple_gla and simple_gla.backward): the inputs are those of `groundstate
+For every case line or @file of them (simple_gla and simple_gla.backward): the inputs are those of `groundstate
 generate`, the outputs go to `groundstate compare --recipe fla-chunk-...`, and the time is that of
 `groundstate bench`: one launch of a captured graph, the cache flushed before it, the median of 30.
 A line of -o is a line of `bench -o` with a `library`, so `groundstate report` sets it beside ours.
@@ -153,7 +153,8 @@ def main():
         import fla.ops.common.chunk_o as chunk_o
         chunk_o.IS_NVIDIA_HOPPER = False
     out = open(options.output, "w") if options.output else None
-    for case in options.cases:
+    listed = run(options.groundstate, "list", *options.cases, "--json").stdout.splitlines()
+    for case in (json.loads(line)["case"] for line in listed):
         row = row_of(options.groundstate, case, options.no_guard)
         print(f"{row['status']:9} {1e3 * row['median']:.4f} ms  {row['library']}  {row['case']}", flush=True)
         if out:

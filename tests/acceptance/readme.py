@@ -8,7 +8,8 @@ data/bench.cases and each path that `make bench` times; the times are those of t
 
 docs/reading_a_verdict.md: the commands of each console block ("$ ...") are run, in order, in one empty folder, and
 print what stands below them: the same words, and numbers within 1 %, since another libm may move a last digit. A
-python block is run too, or saved where it begins with "# NAME.py: ...". With --update the outputs are written.
+python block is run too, or saved where it begins with "# NAME.py: ...". With --update the outputs are written, and
+of the README the support matrix and the timings of data/timings_h100.jsonl.
 """
 import datetime
 import json
@@ -30,6 +31,9 @@ README = Path("README.md").read_text()
 VERDICTS = Path("docs/reading_a_verdict.md")
 TIMINGS = re.compile(r"(?<=<!-- timings -->\n).*?(?=<!-- /timings -->)", re.S)
 RECORD = Path("reports/bench/timings.jsonl")
+GPU_TIMINGS = re.compile(r"(?<=<!-- gpu-timings -->\n).*?(?=<!-- /gpu-timings -->)", re.S)
+GPU_RECORD = Path("data/timings_h100.jsonl")
+SUPPORT = re.compile(r"(?<=<!-- support -->\n).*?(?=<!-- /support -->)", re.S)
 
 NUMBER = re.compile(r"(?<![\w.])([+-]?(?:0x[\da-f.]+p[+-]\d+|\d+(?:\.\d+)?(?:e[+-]?\d+)?))(?!\w)")
 DURATION = re.compile(r" +\d+\.\d+ s$", re.M)
@@ -116,9 +120,10 @@ class Readme(unittest.TestCase):
                         self.assertEqual(done.returncode, 0, f"{line}\n{done.stdout}{done.stderr}")
 
     def test_support_matrix_is_what_the_program_prints(self):
-        table = re.search(r"<!-- support -->\n(.*?)<!-- /support -->", README, re.S).group(1)
-        with Folder() as folder:
-            self.assertEqual(table, folder.run(f"cd {os.getcwd()} && groundstate support").stdout)
+        self.assertEqual(SUPPORT.search(README).group(), support())
+
+    def test_gpu_timings_are_those_of_the_record(self):
+        self.assertEqual(GPU_TIMINGS.search(README).group(), gpu_timings())
 
     def test_timings_are_of_the_cases_and_paths_that_make_bench_times(self):
         rows = re.findall(r"^\| `(.*?)` \| `(.*?)` \|", TIMINGS.search(README).group(), re.M)
@@ -202,6 +207,11 @@ class Verdicts(unittest.TestCase):
             self.assertFalse(same_output(line, line.replace(old, new)), new)
 
 
+def support():
+    with Folder() as folder:
+        return folder.run(f"cd {os.getcwd()} && groundstate support").stdout
+
+
 def update():
     page = VERDICTS.read_text()
     with Folder() as folder:
@@ -212,6 +222,8 @@ def update():
             new = "".join(f"$ {command}\n{output}" for command, output in printed(folder, text))
             page = page.replace(f"```console\n{text}```", f"```console\n{new}```", 1)
     VERDICTS.write_text(page)
+    text = SUPPORT.sub(lambda _: support(), README)
+    Path("README.md").write_text(GPU_TIMINGS.sub(lambda _: gpu_timings(), text))
 
 
 def in_unit(seconds):
@@ -219,6 +231,29 @@ def in_unit(seconds):
     unit, factor = next((unit, factor) for unit, factor in (("s", 1), ("ms", 1e3), ("us", 1e6))
                         if seconds[0] * factor >= 1 or unit == "us")
     return unit, [f"{factor * each:.3g}" for each in seconds]
+
+
+def gpu_timings():
+    """A row a timing of ours, with those of other libraries for the same case beside it."""
+    records = [json.loads(line) for line in GPU_RECORD.read_text().splitlines()]
+    own = [each for each in records if "library" not in each]
+    others = {each["case"]: each for each in records if "library" in each}
+    day = own[0]["date"]
+    text = (f"Made by `make bench-gpu` on {own[0]['device']}, driver {own[0]['driver']}, {day}; launching nothing takes "
+            f"{1e6 * own[0]['overhead']:.1f} us.\n\n"
+            "| case | path | median [quartiles] | GB/s | of the ceiling | another library |\n|---|---|---|---|---|---|\n")
+    for each in own:
+        unit, (median, first, third) = in_unit([each["median"], *each["quartiles"]])
+        other = others.get(each["case"])
+        beside = "-"
+        if other:
+            factor = {"s": 1, "ms": 1e3, "us": 1e6}[unit]
+            beside = (f"{other['library']} {other['path'].split(':')[0]} {factor * other['median']:.3g} {unit}, "
+                      f"{other['median'] / each['median']:.2g} times; {other['status']}")
+        text += (f"| `{each['case']}` | `{each['path']}` | {median} [{first}, {third}] {unit} "
+                 f"| {1e-9 * each['bytes'] / each['median']:.0f} "
+                 f"| {each['percent']:.0f} % of {each['ceiling']['of']} | {beside} |\n")
+    return text
 
 
 def update_timings():

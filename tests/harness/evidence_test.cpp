@@ -63,8 +63,8 @@ Origin origin_of(const CaseReport& report) {
 class Evidences : public TemporaryFolder {
  protected:
   std::string written(const CaseReport& report, const Origin& origin,
-                      const std::string& name = "evidence.h5",
-                      Index elements = kept_elements, bool pictures = true) const {
+                      const std::string& name = "evidence.h5", Index elements = kept_elements,
+                      bool pictures = true) const {
     EvidenceWriter writer(path(name), elements, pictures);
     writer.add(report);
     writer.commit(origin);
@@ -232,6 +232,16 @@ TEST_F(Evidences, ComesBackAsItWasWritten) {
           EXPECT_EQ(output.moments[i][w].rms, same->moments[i][w].rms);
     }
   }
+}
+
+TEST_F(Evidences, WithoutPicturesAreSmallerAndFareTheSame) {
+  const CaseReport report = report_of_line();
+  const std::string with = written(report, origin_of(report), "with.h5"),
+                    without =
+                        written(report, origin_of(report), "without.h5", kept_elements, false);
+  EXPECT_LT(std::filesystem::file_size(without), std::filesystem::file_size(with));
+  EXPECT_EQ(read_evidence(without).cases.at(0).text, report.case_text);
+  EXPECT_FALSE(judged(without).failed());
 }
 
 TEST_F(Evidences, OfTheSameContentAreTheSameBytes) {

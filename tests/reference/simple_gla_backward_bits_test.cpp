@@ -75,6 +75,32 @@ TYPED_TEST(SimpleGlaBackwardBits, StoringDSAsAnOperandIsSeenByDgAlone) {
   EXPECT_EQ(different > 0, rounds);
 }
 
+TYPED_TEST(SimpleGlaBackwardBits, StoringSAsAnOperandIsSeenByDgAlone) {
+  using Scalar = ScalarOf<TypeParam>;
+  for (const auto& [name, p] : examples<Scalar>()) {
+    BackwardForm form{chunk};
+    const Gradients<Scalar> kept = chunked_backward<TypeParam>(p, form);
+    form.h = StateStorage::operand;
+    const Gradients<Scalar> rounded = chunked_backward<TypeParam>(p, form);
+    const std::string names = differing(rounded, kept);
+    EXPECT_TRUE(names == "" || names == "dg" || names == "dg dg_gamma") << names << " of " << name;
+    EXPECT_EQ(differing(fused_backward<TypeParam>(p, form), rounded), "") << name;
+  }
+}
+
+TYPED_TEST(SimpleGlaBackwardBits, GroupsOfChunksAreSeenByDgAlone) {
+  using Scalar = ScalarOf<TypeParam>;
+  for (const auto& [name, p] : examples<Scalar>()) {
+    BackwardForm form{chunk};
+    const Gradients<Scalar> alone = chunked_backward<TypeParam>(p, form);
+    form.dg_chunks = 3;
+    const Gradients<Scalar> grouped = chunked_backward<TypeParam>(p, form);
+    const std::string names = differing(grouped, alone);
+    EXPECT_TRUE(names == "" || names == "dg" || names == "dg dg_gamma") << names << " of " << name;
+    EXPECT_EQ(differing(fused_backward<TypeParam>(p, form), grouped), "") << name;
+  }
+}
+
 TYPED_TEST(SimpleGlaBackwardBits, ThreadsChangeNone) {
   using Scalar = ScalarOf<TypeParam>;
   const BackwardProblem<Scalar> p = as<Scalar>(random_problem(90, 100, 120));  // worth sharing

@@ -189,6 +189,24 @@ TEST(SimpleGlaBackward, EveryFormAgreesWithTheSequentialAdjoint) {
     }
 }
 
+// Over a group the terms are those of one chunk of its length.
+TEST(SimpleGlaBackward, DgOverGroupsOfChunksAgreesWithTheSequentialAdjoint) {
+  constexpr Index chunk = 16;
+  for (const Gates& regime : gates)
+    for (const Index time : {1, 16, 33, 65, 300}) {
+      const BackwardProblem<double> p = random_problem(time, 12, 9, regime);
+      const Gradients<double> expected = backward<Exact>(p);
+      for (const Index group : {2, 3, 64}) {
+        const BackwardForm form{chunk, StateStorage::accumulator, GateGradient::chunk, group};
+        const Vector<double> terms = gate_terms(p, chunk * group);
+        const Gradients<double> r = chunked_backward<Exact>(p, form);
+        EXPECT_TRUE(((r.dg - expected.dg).array().abs() <= 1e-15 * terms.array()).all())
+            << regime.name << ", T=" << time << ", groups of " << group;
+        EXPECT_LE(std::abs(r.dg_gamma - expected.dg_gamma), 1e-15 * terms.sum());
+      }
+    }
+}
+
 // ---- gates that forget
 
 // From just below the last log decay whose factor is not 0 downwards.
