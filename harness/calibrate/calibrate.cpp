@@ -1,8 +1,9 @@
 // groundstate_calibrate: measures what honest kernels reach, and prints the table of limits of
 // clause A.
 //
-//   groundstate_calibrate [seeds [operator]]     seeds per case, default 3; all operators, or the
-//                                                one of that name
+//   groundstate_calibrate [seeds [operator [cpu | gpu]]]   seeds per case, default 3; all operators
+//                                                or the one of that name; emulations, the default,
+//                                                or the kernels, where there is a device
 //
 // Every emulated recipe is run on a sweep of gate regimes, lengths and sizes and judged in its own
 // units; a triple is (median, 99.9 % point, maximum) of one output tensor of one case. The limit is
@@ -31,7 +32,7 @@ struct Row {
   std::string left_out = "";  // gate regime
 };
 
-const std::vector<Row> forward_rows = {
+const std::vector<Row> forward_emulations = {
     {"exact",
      "dtype=fp64",
      {"chunked", "chunked[chunk=16]", "scan", "chunk_scan", "segmented", "parallel"}},
@@ -51,7 +52,7 @@ const std::vector<Row> forward_rows = {
     {"single-bf16-state", "dtype=bf16", {"recurrent:single-bf16-state"}, "growth"},
 };
 
-const std::vector<Row> backward_rows = {
+const std::vector<Row> backward_emulations = {
     {"exact", "dtype=fp64", {"chunked", "chunked[chunk=16]", "segmented"}},
     {"single",
      "dtype=fp32",
@@ -68,18 +69,44 @@ const std::vector<Row> backward_rows = {
     {"tensorcore-bf16", "dtype=bf16", {"chunked[dg_form=global]:tensorcore-bf16"}},
 };
 
+const std::vector<Row> forward_kernels = {
+    {"exact", "dtype=fp64", {"gpu.recurrent", "gpu.step[tokens=4]"}},
+    {"single", "dtype=fp32", {"gpu.recurrent:single", "gpu.fused:single", "gpu.segmented:single"}},
+    {"tensorcore-bf16",
+     "dtype=bf16",
+     {"gpu.fused:tensorcore-bf16", "gpu.segmented:tensorcore-bf16"}},
+    {"tensorcore-fp16",
+     "dtype=fp16",
+     {"gpu.fused:tensorcore-fp16", "gpu.segmented:tensorcore-fp16"},
+     "mixed_sign"},
+};
+const std::vector<Row> backward_kernels = {
+    {"exact", "dtype=fp64", {"gpu.recurrent"}},
+    {"single", "dtype=fp32", {"gpu.recurrent:single", "gpu.fused:single"}},
+    {"tensorcore-bf16",
+     "dtype=bf16",
+     {"gpu.fused:tensorcore-bf16", "gpu.fused[dg_chunks=4]:tensorcore-bf16",
+      "gpu.chunked[dh_dtype=operand]:tensorcore-bf16"}},
+    {"tensorcore-fp16",
+     "dtype=fp16",
+     {"gpu.fused:tensorcore-fp16", "gpu.fused[dg_chunks=4]:tensorcore-fp16"},
+     "mixed_sign"},
+};
+
 struct Sweep {
   std::string operator_keys;
-  std::vector<Row> rows;
+  std::vector<Row> emulations, kernels;
   std::vector<std::string> shapes;
 };
 // 4096 with the smaller sizes only.
 const std::vector<Sweep> sweeps = {
     {"simple_gla state=random",
-     forward_rows,
+     forward_emulations,
+     forward_kernels,
      {"T=64,500 K/V=16/16,64/64,128/128", "T=4096 K/V=16/16,64/64"}},
     {"simple_gla.backward state=random dht=random gate_inputs=both gamma=-0.0001",
-     backward_rows,
+     backward_emulations,
+     backward_kernels,
      {"T=64,500 K/V=16/16,64/64", "T=64 K/V=128/128", "T=4096 K/V=16/16"}},
 };
 constexpr std::string_view gates =
@@ -129,12 +156,12 @@ void print(const Row& row, std::string_view tensor, const Points& points) {
   std::fflush(stdout);
 }
 
-void calibrate(const Sweep& sweep, int seeds) {
+void calibrate(const Sweep& sweep, const std::vector<Row>& rows, int seeds) {
   fmt::print(
       "\n`{}`\n\n| recipe | output | triples | median | 99.9 % | max | limits | worst case "
       "|\n|---|---|---|---|---|---|---|---|\n",
       sweep.operator_keys);
-  for (const Row& row : sweep.rows) {
+  for (const Row& row : rows) {
     std::vector<std::pair<std::string, Points>> outputs;  // by tensor, in their order
     const auto of = [&outputs](const std::string& tensor) -> Points& {
       for (auto& [name, points] : outputs)
@@ -162,12 +189,12 @@ void calibrate(const Sweep& sweep, int seeds) {
 
 }  // namespace
 
-bool calibrate(int seeds, std::string_view wanted) {
+bool calibrate(int seeds, std::string_view wanted, bool kernels) {
   bool found = false;
   for (const Sweep& sweep : sweeps) {
     const std::string_view keys = sweep.operator_keys;
     if (!wanted.empty() && keys.substr(0, keys.find(' ')) != wanted) continue;
-    calibrate(sweep, seeds);
+    calibrate(sweep, kernels ? sweep.kernels : sweep.emulations, seeds);
     found = true;
   }
   return found;
@@ -177,11 +204,12 @@ bool calibrate(int seeds, std::string_view wanted) {
 
 int main(int argc, char** argv) {
   const int seeds = argc > 1 ? std::atoi(argv[1]) : 3;
-  if (argc > 3 || seeds < 1 || seeds > 1000 ||
-      !groundstate::harness::calibrate(seeds, argc > 2 ? argv[2] : "")) {
+  const std::string_view from = argc > 3 ? argv[3] : "cpu";
+  if (argc > 4 || seeds < 1 || seeds > 1000 || (from != "cpu" && from != "gpu") ||
+      !groundstate::harness::calibrate(seeds, argc > 2 ? argv[2] : "", from == "gpu")) {
     fmt::print(stderr,
-               "usage: groundstate_calibrate [seeds [operator]]   seeds per case, 1 .. 1000; "
-               "simple_gla or simple_gla.backward\n");
+               "usage: groundstate_calibrate [seeds [operator [cpu | gpu]]]   seeds per case, "
+               "1 .. 1000; simple_gla or simple_gla.backward\n");
     return 2;
   }
   return 0;
