@@ -17,7 +17,7 @@
 // Limits: up to 256 columns of b, above 128 with 64 of a; 227 KiB of shared memory.
 // Minimal bytes a token and value head: 4 (2 K + 2 V) + 4 for g; flop 2 C (K + V) + 4 K V, which at
 // 60 TFLOP/s take longer. Measured, the products take about 1.5 clocks an fma of a warp, as many as
-// its conflicts of register banks say; the rest of a chunk is a fifth of the time.
+// its conflicts of register banks say; the rest of a chunk is a sixth of the time.
 #include "gpu/core/async_copy.cuh"
 #include "gpu/core/check.hpp"
 #include "gpu/simple_gla/single_sweep.hpp"
@@ -423,7 +423,6 @@ __global__ void __launch_bounds__(threads, 1)
     stream.fetch();
     const TwoFloat last = write_gates<Accuracy::of_fp32>(shared.gates, d, there, reverse,
                                                          s.read_scale, s.update_scale);
-    __syncwarp();
     total = add(total, last);
   };
 
