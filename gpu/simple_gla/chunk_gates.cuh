@@ -73,9 +73,13 @@ __device__ inline float exp_of_base2(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
+// exp(to - from). As exact as fp32 is by way of fp64: a factor is that of a whole row or state.
 template <Accuracy accuracy>
-__device__ inline float exp_of(float x) {
-  if constexpr (accuracy == Accuracy::of_fp32) return expf(x);
+__device__ inline float exp_of(TwoFloat to, TwoFloat from = {0, 0}) {
+  if constexpr (accuracy == Accuracy::of_fp32)
+    return static_cast<float>(
+        exp((double{to.high} - from.high) + (double{to.low} - double{from.low})));
+  const float x = __fadd_rn(__fsub_rn(to.high, from.high), __fsub_rn(to.low, from.low));
   return exp_of_base2<accuracy>(x * 1.44269504f);
 }
 
@@ -167,11 +171,10 @@ __device__ inline TwoFloat write_gates(ChunkGates& gates, const float (&d)[2],
     const int position = 2 * lane + i, row = reverse ? chunk_length - 1 - position : position;
     const TwoFloat sum = i == 0 ? add(before, {d[0], 0}) : until;
     gates.sum[row] = to_base2(sum);
-    gates.from_start[row] = read_scale * exp_of<accuracy>(__fadd_rn(sum.high, sum.low));
-    const float left = __fadd_rn(__fsub_rn(last.high, sum.high), __fsub_rn(last.low, sum.low));
-    gates.until_end[row] = exists[i] ? update_scale * exp_of<accuracy>(left) : 0;
+    gates.from_start[row] = read_scale * exp_of<accuracy>(sum);
+    gates.until_end[row] = exists[i] ? update_scale * exp_of<accuracy>(last, sum) : 0;
   }
-  if (lane == 0) gates.decay = expf(__fadd_rn(last.high, last.low));
+  if (lane == 0) gates.decay = exp_of<Accuracy::of_fp32>(last);
   return last;
 }
 

@@ -527,7 +527,7 @@ __global__ void __launch_bounds__(threads, 1)
     if (exists) keep_state(shared, at, segment_state(w.segment + 1));
     if (w.first_column == 0 && makes_gates && at.lane == 0)
       s.segments.decays[(Index{w.sequence} * s.segments.count + w.segment) * s.heads + w.head] =
-          expf(__fadd_rn(total.high, total.low));
+          exp_of<Accuracy::of_fp32>(total);
   } else if (s.final_state && w.segment + 1 == s.segments.count) {
     float decay = 1;
     if (s.decay_final_state && w.range.length > 0) {

@@ -145,7 +145,7 @@ __device__ void make_gates(const Arguments& s, const Work& w, const Shared<Tile>
   if (!Tile::with_output && s.segments.decays != nullptr && w.first_column == 0 &&
       lane_index() == 0)
     s.segments.decays[(Index{w.sequence} * s.segments.count + w.segment) * s.heads + w.head] =
-        expf(__fadd_rn(total.high, total.low));
+        exp_of<Accuracy::of_fp32>(total);
 }
 
 // ---- phase: load

@@ -24,6 +24,7 @@ struct Options {
   CaseRunning running;
   std::string output;
   Index elements = kept_elements;
+  bool no_pictures = false;
 };
 
 // The variants that are run by default and need a device.
@@ -71,7 +72,7 @@ int record(const Options& options) {
   how.recorded_elements = options.elements;
   const bool isolated = !options.running.no_isolation;
   const CaseIsolation isolation = options.running.isolation(isolated);
-  EvidenceWriter writer(options.output, options.elements);
+  EvidenceWriter writer(options.output, options.elements, !options.no_pictures);
   Origin origin = origin_here();
 
   const TableStyle style{colour_wanted(), wanted.size() > 3 && !options.running.details};
@@ -127,6 +128,8 @@ void add_record(CLI::App& app, Action& action) {
   verb->add_option("--elements", options->elements,
                    "Elements to keep of each output of a (sequence, head) pair, at most")
       ->check(elements_option);
+  verb->add_flag("--no-pictures", options->no_pictures,
+                 "Leave out the pictures of errors that reports show, half of a long list's file");
   verb->callback([options, &action] { action = [options] { return record(*options); }; });
 }
 

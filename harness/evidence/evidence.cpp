@@ -228,13 +228,15 @@ json to_record(const RecordedOutput& output) {
 }
 
 // A line a record, those of the results with their outputs.
-std::string record_of(const CaseReport& report) {
+std::string record_of(const CaseReport& report, bool pictures) {
   std::string text;
   auto result = report.results.begin();
   for (json& record : to_records(report)) {
     if (record.contains("path")) {
       for (const RecordedOutput& output : result->recorded)
         record["outputs"][output.name] = to_record(output);
+      if (!pictures)
+        for (json& tensor : record["tensors"]) tensor.erase("picture");
       ++result;
     }
     // Of the request nobody asks any more.
@@ -305,7 +307,7 @@ Evidence read_evidence(const std::string& file) {
 void EvidenceWriter::add(CaseReport report) {
   std::erase_if(report.results, [](const Result& own) { return !is_recorded(own); });
   if (report.results.empty()) return;
-  const std::string record = record_of(report);
+  const std::string record = record_of(report, pictures_);
   writer_.begin_case(fmt::format("/{}", report.id), report.case_text, report.operator_name);
   writer_.attribute("", "elements", std::int64_t{elements_});
   writer_.attribute("", "sha256", sha256_of(record));

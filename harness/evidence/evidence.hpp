@@ -95,8 +95,9 @@ Evidence read_evidence(const std::string& file);
 // it is committed, and as it was before until then; the same content is the same bytes.
 class EvidenceWriter {
  public:
-  EvidenceWriter(const std::filesystem::path& file, Index elements)
-      : writer_(file, FileFormat::compact), elements_(elements) {}
+  // Pictures of errors are half of the record; without them reports show none.
+  EvidenceWriter(const std::filesystem::path& file, Index elements, bool pictures)
+      : writer_(file, FileFormat::compact), elements_(elements), pictures_(pictures) {}
 
   // Without the results that were not judged; a report without any other is left out.
   void add(CaseReport report);
@@ -106,6 +107,7 @@ class EvidenceWriter {
  private:
   FixtureWriter writer_;
   Index elements_, results_ = 0;
+  bool pictures_;
 };
 
 }  // namespace groundstate::harness

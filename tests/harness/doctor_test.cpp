@@ -319,7 +319,7 @@ class DoctorOfEvidence : public Doctor {
   void record(const std::string& name, const std::vector<std::string>& lines,
               const std::function<void(Origin&)>& change = {}) const {
     fs::create_directories(folder_ / "data/evidence");
-    EvidenceWriter writer(folder_ / "data/evidence" / name, 16);
+    EvidenceWriter writer(folder_ / "data/evidence" / name, 16, false);
     Origin origin = origin_here();
     for (const std::string& text : lines) {
       RunOptions how;

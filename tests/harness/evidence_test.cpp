@@ -64,8 +64,8 @@ class Evidences : public TemporaryFolder {
  protected:
   std::string written(const CaseReport& report, const Origin& origin,
                       const std::string& name = "evidence.h5",
-                      Index elements = kept_elements) const {
-    EvidenceWriter writer(path(name), elements);
+                      Index elements = kept_elements, bool pictures = true) const {
+    EvidenceWriter writer(path(name), elements, pictures);
     writer.add(report);
     writer.commit(origin);
     return path(name);
