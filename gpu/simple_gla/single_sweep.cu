@@ -14,11 +14,14 @@
 // Copies (cp.async) travel behind products that do not need them: a behind those with c, the next c
 // behind the update of R, the next b behind A a. num_steps has nothing to choose.
 //
-// Rounding: y, A, a~ and R are fp32, as is every sum; exponentials of gates are exact to 2 ulp.
+// Rounding: y, A, a~, R and every sum are fp32; the factors of rows and of R are exact to fp32,
+// those between two tokens to 2 ulp.
+//
 // Limits: up to 256 columns of b, above 128 with 64 of a; 227 KiB of shared memory.
-// Minimal bytes a token and value head: 4 (2 K + 2 V) + 4 for g; flop 2 C (K + V) + 4 K V, which at
-// 60 TFLOP/s take longer. Measured, the products take about 1.5 clocks an fma of a warp, as many as
-// its conflicts of register banks say; the rest of a chunk is a sixth of the time.
+//
+// Minimal bytes a token and value head: 4 (2 K + 2 V) + 4 for g; flop 2 C (K + V) + 4 K V, which
+// take longer at 60 TFLOP/s. Measured, the products take about 1.5 clocks an fma of a warp, as many
+// as its conflicts of register banks say; the rest of a chunk is a sixth of the time.
 #include "gpu/core/async_copy.cuh"
 #include "gpu/core/check.hpp"
 #include "gpu/simple_gla/single_sweep.hpp"
