@@ -8,16 +8,20 @@
 //   b^T a~ -> R^T             columns of b; the same 2 or 4 of a
 //   A a -> y                  8 tokens, and of A those that came before; the same 2 or 4 of a
 // so one operand is the same word for a whole warp, the other is adjacent words, and none is
-// transposed. Every sum is one fma a term, in ascending order: the bits depend on no tile.
+// transposed. Every sum is one fma a term, over columns in ascending order and over tokens in that
+// of processing: the bits depend on no tile.
 //
 // Copies (cp.async) travel behind products that do not need them: a behind those with c, the next c
 // behind the update of R, the next b behind A a. num_steps has nothing to choose.
 //
-// Rounding: y, A, a~ and R are fp32, as is every sum; exponentials of gates are exact to 2 ulp.
+// Rounding: y, A, a~, R and every sum are fp32; the factors of rows and of R are exact to fp32,
+// those between two tokens to 2 ulp.
+//
 // Limits: up to 256 columns of b, above 128 with 64 of a; 227 KiB of shared memory.
-// Minimal bytes a token and value head: 4 (2 K + 2 V) + 4 for g; flop 2 C (K + V) + 4 K V, which at
-// 60 TFLOP/s take longer. Measured, the products take about 1.5 clocks an fma of a warp, as many as
-// its conflicts of register banks say; the rest of a chunk is a fifth of the time.
+//
+// Minimal bytes a token and value head: 4 (2 K + 2 V) + 4 for g; flop 2 C (K + V) + 4 K V, which
+// take longer at 60 TFLOP/s. Measured, the products take about 1.5 clocks an fma of a warp, as many
+// as its conflicts of register banks say; the rest of a chunk is a sixth of the time.
 #include "gpu/core/async_copy.cuh"
 #include "gpu/core/check.hpp"
 #include "gpu/simple_gla/single_sweep.hpp"
@@ -169,51 +173,59 @@ __device__ void write_scores(Shared<Tile>& shared, const Thread<Tile>& at, const
   }
 }
 
-// y := y + A a of the warp's tokens; A has nothing of later ones.
-template <class Tile>
-__device__ void multiply_scores(const Shared<Tile>& shared, const Thread<Tile>& at, bool reverse,
+// y := y + A a of the warp's tokens, in the order of processing; A has nothing of later tokens.
+template <bool reverse, class Tile>
+__device__ void multiply_scores(const Shared<Tile>& shared, const Thread<Tile>& at,
                                 Output<Tile>& y) {
   const float* const scores = shared.scores + at.first_token * chunk_length;
   const float* const value = shared.value + at.first_column;
-  const int end = reverse ? chunk_length : at.first_token + warp_tokens;
+  const int count = reverse ? chunk_length - at.first_token : at.first_token + warp_tokens;
 #pragma unroll 2
-  for (int j = reverse ? at.first_token : 0; j < end; j += 4) {
+  for (int done = 0; done < count; done += 4) {
+    const int first = reverse ? chunk_length - 4 - done : done;
     Columns<Tile> values[4];
 #pragma unroll
-    for (int q = 0; q < 4; ++q) values[q] = columns_at<Tile>(value + (j + q) * Tile::columns);
+    for (int q = 0; q < 4; ++q) values[q] = columns_at<Tile>(value + (first + q) * Tile::columns);
 #pragma unroll
     for (int r = 0; r < warp_tokens; ++r) {
-      const float4 own = *reinterpret_cast<const float4*>(scores + r * chunk_length + j);
+      const float4 own = *reinterpret_cast<const float4*>(scores + r * chunk_length + first);
 #pragma unroll
-      for (int q = 0; q < 4; ++q)
+      for (int n = 0; n < 4; ++n) {
+        const int q = reverse ? 3 - n : n;
 #pragma unroll
         for (int e = 0; e < Tile::lane_columns; ++e)
           y[r].x[e] = fmaf(component(own, q), values[q].x[e], y[r].x[e]);
+      }
     }
   }
 }
 
-// R := exp(G_last) R + a~^T b
+// R := exp(G_last) R + a~^T b, in the order of processing: what has decayed most is added first,
+// while the sum is small.
 template <class Tile>
-__device__ void update_state(Shared<Tile>& shared, const Thread<Tile>& at) {
+__device__ void update_state(Shared<Tile>& shared, const Thread<Tile>& at, bool reverse) {
   Columns<Tile> gathered[Tile::warp_keys]{};
-  const float* const key = shared.key + at.first_key;
-  const float* const value = shared.value + at.first_column;
+  const int first = reverse ? chunk_length - 1 : 0, step = reverse ? -1 : 1;
+  const float* key = shared.key + first * Shared<Tile>::key_stride + at.first_key;
+  const float* value = shared.value + first * Tile::columns + at.first_column;
+  const float* until_end = shared.gates.until_end + first;
 #pragma unroll 4
-  for (int j = 0; j < chunk_length; ++j) {
-    Columns<Tile> decayed = columns_at<Tile>(value + j * Tile::columns);
-    const float until_end = shared.gates.until_end[j];
+  for (int n = 0; n < chunk_length; ++n) {
+    Columns<Tile> decayed = columns_at<Tile>(value);
 #pragma unroll
-    for (float& x : decayed.x) x *= until_end;
+    for (float& x : decayed.x) x *= *until_end;
 #pragma unroll
     for (int k = 0; k < Tile::warp_keys; k += 4) {
-      const float4 keys = *reinterpret_cast<const float4*>(key + j * Shared<Tile>::key_stride + k);
+      const float4 keys = *reinterpret_cast<const float4*>(key + k);
 #pragma unroll
       for (int q = 0; q < 4; ++q)
 #pragma unroll
         for (int e = 0; e < Tile::lane_columns; ++e)
           gathered[k + q].x[e] = fmaf(component(keys, q), decayed.x[e], gathered[k + q].x[e]);
     }
+    key += step * Shared<Tile>::key_stride;
+    value += step * Tile::columns;
+    until_end += step;
   }
   const float decay = shared.gates.decay;
 #pragma unroll
@@ -423,7 +435,6 @@ __global__ void __launch_bounds__(threads, 1)
     stream.fetch();
     const TwoFloat last = write_gates<Accuracy::of_fp32>(shared.gates, d, there, reverse,
                                                          s.read_scale, s.update_scale);
-    __syncwarp();
     total = add(total, last);
   };
 
@@ -482,7 +493,7 @@ __global__ void __launch_bounds__(threads, 1)
       const GatePlace place = gate_place(s, w, c);
       if (place.ends_group) write_gate_part(s, shared, at, place.first + block, exists, own, y);
     }
-    update_state(shared, at);
+    update_state(shared, at, reverse);
     __syncthreads();
 
     if (c + 1 < end) {
@@ -491,7 +502,10 @@ __global__ void __launch_bounds__(threads, 1)
     }
     // y := y + A a
     if (with_output) {
-      multiply_scores(shared, at, reverse, y);
+      if (reverse)
+        multiply_scores<true>(shared, at, y);
+      else
+        multiply_scores<false>(shared, at, y);
 #pragma unroll
       for (int r = 0; r < warp_tokens; ++r)
         if (rows.have(at.first_token + r)) output.store(y[r], first_token, r);
