@@ -33,7 +33,8 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::array all_types{ElementType::float64, ElementType::float32, ElementType::bfloat16,
-                               ElementType::float16, ElementType::int64,   ElementType::int32};
+                               ElementType::float16, ElementType::int64,   ElementType::int32,
+                               ElementType::int16,   ElementType::int8,    ElementType::float8};
 
 class Fixture : public TemporaryFolder {
  protected:
@@ -349,7 +350,8 @@ TEST_F(Fixture, what_h5py_writes_is_read) {
     ASSERT_EQ(dataset->type, type) << dataset->location;
     for (std::size_t i = 0; i < values.size(); ++i)
       EXPECT_EQ(type == ElementType::int64 ? static_cast<const std::int64_t*>(dataset->data)[i]
-                                           : static_cast<const std::int32_t*>(dataset->data)[i],
+                                           : static_cast<std::int64_t>(load_element(
+                                                 type, dataset->data, static_cast<Index>(i))),
                 values[i])
           << dataset->location;
   };
@@ -379,8 +381,8 @@ TEST_F(Fixture, what_h5py_writes_is_read) {
   expect_ramp(layouts.find("big_bfloat"), ElementType::bfloat16);
   expect_integers(layouts.find("big_int"), ElementType::int32, {0, 1, 2, 3, 4, 5});
   expect_integers(layouts.find("u8"), ElementType::int64, {0, 255});
-  expect_integers(layouts.find("i8"), ElementType::int64, {-128, 127});
-  expect_integers(layouts.find("i16"), ElementType::int64, {-5, 5});
+  expect_integers(layouts.find("i8"), ElementType::int8, {-128, 127});
+  expect_integers(layouts.find("i16"), ElementType::int16, {-5, 5});
   expect_integers(layouts.find("u32"), ElementType::int64, {0, (std::int64_t{1} << 32) - 1});
   expect_integers(layouts.find("u64"), ElementType::int64,
                   {0, std::numeric_limits<std::int64_t>::max()});
