@@ -173,8 +173,10 @@ TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool pack
                                                             : std::string(Batch::letter);
   axes.row = axes.rows_are_time            ? std::string(Time::letter)
              : has(groundstate::Key::name) ? std::string(groundstate::Key::letter)
+             : has(State::name)            ? std::string(Value::letter)
                                            : std::string();
-  axes.column = has(Value::name) ? std::string(Value::letter)
+  axes.column = has(State::name)   ? std::string(State::letter)
+                : has(Value::name) ? std::string(Value::letter)
                 : axes.rows_are_time && has(groundstate::Key::name)
                     ? std::string(groundstate::Key::letter)
                     : std::string();
@@ -205,7 +207,7 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
                          const std::vector<Pair>& pairs, const std::vector<bool>& sampled,
                          const std::vector<Candidate>& candidates,
                          const std::function<void(Index)>& between) {
-  const std::vector<TensorSpec> specs = op.outputs(c);
+  const std::vector<TensorSpec> specs = op.judged_outputs(c);
   const WantedFields wanted = wanted_fields(candidates);
   const bool packed = find(inputs, "cu_seqlens") != nullptr;
 
