@@ -174,6 +174,11 @@ class Operator {
 
   // The row of limits that an output is held to.
   virtual Family family(std::string_view /*tensor*/) const { return Family::diagonal; }
+  // How many elements of it share one error, so that an emulation may by chance be better than an
+  // honest path.
+  virtual double elements_per_error(const Case& /*c*/, std::string_view tensor) const {
+    return harness::elements_per_error(family(tensor));
+  }
   // The error of outputs that a path of this form computes as differences of larger terms: the form
   // term of judge/scaled_error.hpp, per output; empty where an output has none. `units(recipe)`
   // gives the units of the pair's outputs before they are stored.

@@ -223,9 +223,9 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
       // A recipe that keeps its state in 16 bits leaves a final state on that grid.
       const bool on_grid = nothing_to_round || (!axes.rows_are_time &&
                                                 candidate.declaration.recipe.carry > fp32_roundoff);
-      own.emplace_back(
-          TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes, on_grid},
-          candidate.declaration);
+      own.emplace_back(TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes,
+                                  on_grid, op.elements_per_error(c, specs[i].name)},
+                       candidate.declaration);
     }
   }
 

@@ -66,7 +66,9 @@ void expect_time_key(const Tensor& tensor) {
   for (Index t = 0; t < tensor.extent(Time::name); ++t)
     for (Index k = 0; k < tensor.extent(Key::name); ++k)
       EXPECT_EQ(tensor.load(t * tensor.axes()[0].stride + k * tensor.axes()[1].stride),
-                static_cast<double>(10 * t + k))
+                tensor.type() == ElementType::float8
+                    ? static_cast<double>(fp8(static_cast<double>(10 * t + k)))
+                    : static_cast<double>(10 * t + k))
           << tensor.name() << " " << t << " " << k;
 }
 
@@ -395,9 +397,9 @@ TEST_F(Fixture, what_h5py_writes_is_read) {
   const FixtureGroup unaligned = read_fixture(path("unaligned.h5")).at(0).inputs;
   for (const char* const name : {"b", "c"}) expect_ramp(unaligned.find(name), ElementType::float32);
   ReadOptions options;
-  options.max_bytes = 2 * 24 * sizeof(float);
+  options.max_bytes = 2 * 24 * sizeof(float) - 1;
   expect_contains(usage_error(path("unaligned.h5"), options),
-                  "aligned arrays take more than the 192");
+                  "aligned arrays take more than the 191");
 
   const std::vector<FixtureCase> cases = read_fixture(path("cases.h5"));
   ASSERT_EQ(cases.size(), 2u);
@@ -420,7 +422,7 @@ TEST_F(Fixture, what_has_no_place_is_refused_with_its_name) {
       {"complex", "/inputs/q", "a compound"},
       {"text", "/inputs/q", "text"},
       {"bool", "/inputs/q", "an enumeration"},
-      {"float8", "/inputs/q", "dtype=\"float8_e4m3fn\""},
+      {"float8", "/inputs/q", "dtype=\"float8_e5m2\""},
       {"long_double", "/inputs/q", "a float of 128 bits"},
       {"null", "/inputs/q", "no shape"},
       {"too_large_integer", "/inputs/q", "a value exceeds int64"},

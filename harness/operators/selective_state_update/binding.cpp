@@ -253,6 +253,12 @@ class SelectiveStateUpdate final : public Operator {
     }
     return result;
   }
+  // The few roundings of dt, and that of a decay of one number a head, are in every element they
+  // reach.
+  double elements_per_error(const Case& c, std::string_view tensor) const override {
+    const double rows = c.get("tied") == "all" ? c.real("P") : 1;
+    return tensor == "out" ? std::max(rows, 16.0) : rows * c.real("N");
+  }
   bool on_grid_by_nature(const Case& c) const override {
     return c.get("values") == "integer" || c.get("keys") == "integer" || c.get("keys") == "onehot";
   }

@@ -471,7 +471,8 @@ std::string domain(std::string_view name) {
 }
 
 bool may_be_not_finite(const Case& c, std::string_view name) {
-  return name == "state" || name == "state_scale" || c.get("padding") != "none";
+  return name == "state" || name == "state_scale" || c.get("padding") != "none" ||
+         c.get("slots") == "given";
 }
 
 std::vector<AxisExtent> axes(const Case& c, const Plan& plan, std::string_view name,
