@@ -1,8 +1,10 @@
 // selective_state_update in the harness: its paths, its oracle, what it declares.
 #include <cmath>
 
+#include "gpu/selective_state_update/selective_state_update.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/operators/selective_state_update/contracts.hpp"
+#include "harness/operators/selective_state_update/device.hpp"
 #include "harness/operators/selective_state_update/pool.hpp"
 #include "reference/selective_state_update/recurrent.hpp"
 
@@ -82,14 +84,19 @@ class SelectiveStateUpdate final : public Operator {
   }
   std::span<const Key> path_keys() const override { return {}; }
   std::span<const Path> paths() const override { return paths_; }
-  std::vector<EqualVariants> equal_variants() const override { return {}; }
+  std::vector<EqualVariants> equal_variants() const override {
+    return {{"same bits", "recurrent:single", "gpu.recurrent:single",
+             "the same operations in the same order, elementary functions of our own"}};
+  }
   std::vector<Contract> contracts(const Case& c, const PathVariant& variant,
                                   const Tensors& inputs) const override {
     return selective_state_update_binding::contracts(c, variant, inputs);
   }
   std::vector<std::string> default_variants(const Case& c) const override {
-    std::vector<std::string> result{"recurrent"};
-    if (c.get("dtype") != "fp64") result.emplace_back("recurrent:single");
+    std::vector<std::string> result{"recurrent", "gpu.recurrent"};
+    if (c.get("dtype") != "fp64")
+      for (const char* const path : {"recurrent", "gpu.recurrent", "gpu.step"})
+        result.push_back(fmt::format("{}:single", path));
     return result;
   }
 
@@ -175,17 +182,34 @@ class SelectiveStateUpdate final : public Operator {
       throw UsageError(error.what());
     }
   }
-  std::optional<std::string> unsupported(const Case&, const PathVariant&) const override {
-    return std::nullopt;
+  std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
+    if (!path(variant.path)->needs_device) return std::nullopt;
+    if (c.get("dtype") == "fp64" && !variant.exact())
+      return "tensors of fp64 are computed in fp64: the recipe is exact";
+    if (variant.form() != "step") return std::nullopt;
+    const std::shared_ptr<const Plan> n = make_plan(c);
+    const std::string reason = gpu::selective_state_update::step_refusal(
+        type_of(c, ElementClass::activation), type_of(c, ElementClass::state), n->state, n->time,
+        options(c));
+    return reason.empty() ? std::nullopt : std::optional(reason);
   }
 
   std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                   Tensors& outputs) const override {
+    if (path(variant.path)->needs_device)
+      return run_once(*prepare(c, variant, inputs, outputs), outputs);
     const ssu::HostOutputs y = bind_outputs(outputs);
     with_recipe(variant.recipe, [&](auto recipe) {
-      ssu::recurrent<decltype(recipe)>(bind_inputs(inputs), options_for(c, y), y);
+      ssu::recurrent<decltype(recipe)>(bind_inputs(inputs), options_for(c, y.state.type()), y);
     });
     return "";
+  }
+
+  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& variant,
+                                     const Tensors& inputs, const Tensors& outputs) const override {
+    if constexpr (built_with_cuda)
+      return selective_state_update_binding::prepare(c, variant.form(), inputs, outputs);
+    return Operator::prepare(c, variant, inputs, outputs);
   }
 
   // Lanes that are padding, or have no token, belong to nobody.
@@ -372,7 +396,9 @@ class SelectiveStateUpdate final : public Operator {
 
   const Grammar grammar_ = make_grammar();
   const std::vector<Path> paths_{
-      {"recurrent", {}, {"exact", "single"}, "token by token; with exact, the oracle"}};
+      {"recurrent", {}, {"exact", "single"}, "token by token; with exact, the oracle"},
+      {"gpu.recurrent", {}, {"exact", "single"}, "the same, a thread a row", true},
+      {"gpu.step", {}, {"single"}, "a few tokens at the speed of memory", true}};
 };
 
 }  // namespace

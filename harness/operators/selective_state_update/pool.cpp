@@ -31,14 +31,6 @@ bool same_bytes(const Tensor& left, const Tensor& right) {
   return same;
 }
 
-template <class Views>
-void drop_scales(Views& y) {
-  if (y.state && !ssu::has_codes(y.state.type())) {
-    y.scale = {};
-    y.intermediate_scale = {};
-  }
-}
-
 ElementType judged_type(ElementType stored) {
   return ssu::has_codes(stored) ? ElementType::float64 : stored;
 }
@@ -67,9 +59,9 @@ ssu::HostOutputs bind_pool(const Tensors& inputs) {
   return bind_outputs(shared);
 }
 
-ssu::Options options_for(const Case& c, const ssu::HostOutputs& y) {
+ssu::Options options_for(const Case& c, ElementType state) {
   ssu::Options result = options(c);
-  if (size_of(y.state.type()) > 2) result.stochastic.reset();
+  if (size_of(state) > 2) result.stochastic.reset();
   return result;
 }
 

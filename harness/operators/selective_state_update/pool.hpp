@@ -13,8 +13,15 @@ ssu::HostInputs bind_inputs(const Tensors& inputs);
 ssu::HostOutputs bind_pool(const Tensors& inputs);
 ssu::HostOutputs bind_outputs(Tensors& outputs);
 
-// Options for outputs of these types: numbers of 32 bits and more are not rounded stochastically.
-ssu::Options options_for(const Case& c, const ssu::HostOutputs& y);
+// Scales belong to codes; an exact path keeps numbers of fp64.
+template <class Outputs>
+void drop_scales(Outputs& y) {
+  if (!y.state || ssu::has_codes(y.state.type())) return;
+  y.scale = {};
+  y.intermediate_scale = {};
+}
+// Options for states of this type: numbers of 32 bits and more are not rounded stochastically.
+ssu::Options options_for(const Case& c, ElementType state);
 
 // Pools as they are before a run: the input's bytes, or its values where the types differ (an exact
 // path keeps numbers of fp64); 0xff all over intermediate states.
