@@ -9,7 +9,7 @@
 
 namespace groundstate::selective_state_update {
 
-// Calls store(t, S) after each token; returns the outputs [time, value].
+// Calls store(t, S) after each token, which may change S; returns the outputs [time, value].
 template <class Recipe, class Store>
 Matrix<ScalarOf<Recipe>> recurrent(const Problem<ScalarOf<Recipe>>& p,
                                    const Discrete<ScalarOf<Recipe>>& r, Store&& store,

@@ -61,7 +61,7 @@ TEST(SelectiveStateUpdateOnDevice, RefusesTensorsThatDoNotFitTogether) {
   DeviceOutputs y = n.outputs(ElementType::int8);
   y.scale = {};
   expect_refused([&] { step(n.inputs(), {}, y, {}); }, "state_scale must be given exactly where");
-  expect_refused([&] { recurrent(n.inputs(), {}, n.outputs(), {}); }, "bytes are needed");
+  expect_refused([&] { recurrent(n.inputs(), {}, n.outputs(), {}); }, "are needed");
 }
 
 TEST(SelectiveStateUpdateOnDevice, StepRefusesWhatItsAccessesCannotTake) {

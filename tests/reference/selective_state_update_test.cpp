@@ -13,7 +13,7 @@
 
 #include "harness/case/tensor.hpp"
 #include "reference/core/philox.hpp"
-#include "reference/selective_state_update/recurrent.hpp"
+#include "reference/selective_state_update/stepwise.hpp"
 
 namespace groundstate::selective_state_update {
 namespace {
@@ -601,6 +601,42 @@ TEST(SelectiveStateUpdate, AcceptedTokensChooseTheColumnThatIsRead) {
     EXPECT_TRUE(same_bytes(chosen.out, plain.out)) << accepted;
     EXPECT_TRUE(same_bytes(chosen.pool, plain.pool)) << accepted;
   }
+}
+
+TEST(SelectiveStateUpdate, CallsOneAfterTheOtherAreOneCallWhereStoringLosesNothing) {
+  for (const Index tokens : {1, 2, 7}) {
+    Call at_once({.time = 5}), in_calls(at_once.n);
+    at_once.run();
+    stepwise<Exact>(in_calls.input, in_calls.options, in_calls.output, tokens);
+    EXPECT_TRUE(same_bytes(at_once.out, in_calls.out)) << tokens;
+    EXPECT_TRUE(same_bytes(at_once.pool, in_calls.pool)) << tokens;
+  }
+}
+
+TEST(SelectiveStateUpdate, EveryCallOfManyDrawsOtherBits) {
+  const Sizes n{.lanes = 1, .time = 3, .slots = 1};
+  Call many(n, ElementType::bfloat16, ElementType::float32),
+      one_by_one(n, ElementType::bfloat16, ElementType::float32);
+  many.options.stochastic = {7, 10};
+  stepwise<Single>(many.input, many.options, many.output, 1);
+  for (Index t = 0; t < n.time; ++t) {
+    auto x = one_by_one.input;
+    auto y = one_by_one.output;
+    x.x = tokens_of(x.x, t, 1), x.dt = tokens_of(x.dt, t, 1), x.z = tokens_of(x.z, t, 1);
+    x.B = tokens_of(x.B, t, 1), x.C = tokens_of(x.C, t, 1), y.out = tokens_of(y.out, t, 1);
+    Options options;
+    options.stochastic = {7 + t, 10};
+    recurrent<Single>(x, options, y);
+  }
+  EXPECT_TRUE(same_bytes(many.out, one_by_one.out));
+  EXPECT_TRUE(same_bytes(many.pool, one_by_one.pool));
+}
+
+TEST(SelectiveStateUpdate, CallsThatReadWhatTheyDoNotWriteAreRefused) {
+  Call c({.time = 2, .slots = 6});
+  c.input.destination = c.indices({3, 4, 5});
+  expect_refused([&] { stepwise<Exact>(c.input, c.options, c.output, 1); },
+                 "dense lanes that write the slot that they read");
 }
 
 // ---- storage

@@ -6,7 +6,7 @@
 #include "harness/operators/selective_state_update/contracts.hpp"
 #include "harness/operators/selective_state_update/device.hpp"
 #include "harness/operators/selective_state_update/pool.hpp"
-#include "reference/selective_state_update/recurrent.hpp"
+#include "reference/selective_state_update/stepwise.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -52,10 +52,10 @@ void perturb(const Perturbation& how, ssu::Discrete<double>& r) {
 
 // ---- how far a state is from what is stored of it
 
-// The error of storage that the type of a tensor does not show: half a code, or a whole one where
-// rounding is stochastic; what fp16 flushes then. Of a row of the state in double.
-void add_storage_error(const Matrix<double>& states, ElementType type, bool stochastic,
-                       Matrix<double>& error) {
+// For every element: half the distance of two stored values there, or all of it where rounding is
+// stochastic; what fp16 flushes then.
+Matrix<double> storage_error(const Matrix<double>& states, ElementType type, bool stochastic) {
+  Matrix<double> error = Matrix<double>::Zero(states.rows(), states.cols());
   const double steps = stochastic ? 1.0 : 0.5;
   for (Index p = 0; p < states.rows(); ++p) {
     const double amax = states.row(p).cwiseAbs().maxCoeff();
@@ -66,10 +66,12 @@ void add_storage_error(const Matrix<double>& states, ElementType type, bool stoc
       if (type == ElementType::int8) own = steps * amax / largest_code<std::int8_t>();
       if (type == ElementType::float8)
         own = steps * std::hypot(s * 0x1p-3, amax / largest_code<fp8>() * 0x1p-9);
-      if (type == ElementType::bfloat16 && stochastic) own = s * 0x1p-7;
-      if (type == ElementType::float16 && stochastic) own = std::hypot(s * 0x1p-10, 0x1p-14);
+      if (type == ElementType::bfloat16) own = steps * s * 0x1p-7;
+      if (type == ElementType::float16)
+        own = std::hypot(steps * s * 0x1p-10, stochastic ? 0x1p-14 : 0x1p-25);
     }
   }
+  return error;
 }
 
 class SelectiveStateUpdate final : public Operator {
@@ -82,7 +84,7 @@ class SelectiveStateUpdate final : public Operator {
   std::vector<KeyValueHelp> regimes() const override {
     return selective_state_update_binding::regimes();
   }
-  std::span<const Key> path_keys() const override { return {}; }
+  std::span<const Key> path_keys() const override { return path_keys_; }
   std::span<const Path> paths() const override { return paths_; }
   std::vector<EqualVariants> equal_variants() const override {
     return {{"same bits", "recurrent:single", "gpu.recurrent:single",
@@ -94,6 +96,10 @@ class SelectiveStateUpdate final : public Operator {
   }
   std::vector<std::string> default_variants(const Case& c) const override {
     std::vector<std::string> result{"recurrent", "gpu.recurrent"};
+    if (calls_refused(c).empty() && c.integer("T") > 1) {
+      result.emplace_back("step");
+      if (c.get("dtype") != "fp64") result.emplace_back("step:single");
+    }
     if (c.get("dtype") != "fp64")
       for (const char* const path : {"recurrent", "gpu.recurrent", "gpu.step"})
         result.push_back(fmt::format("{}:single", path));
@@ -183,6 +189,7 @@ class SelectiveStateUpdate final : public Operator {
     }
   }
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
+    if (variant.path == "step" && !calls_refused(c).empty()) return calls_refused(c);
     if (!path(variant.path)->needs_device) return std::nullopt;
     if (c.get("dtype") == "fp64" && !variant.exact())
       return "tensors of fp64 are computed in fp64: the recipe is exact";
@@ -200,7 +207,13 @@ class SelectiveStateUpdate final : public Operator {
       return run_once(*prepare(c, variant, inputs, outputs), outputs);
     const ssu::HostOutputs y = bind_outputs(outputs);
     with_recipe(variant.recipe, [&](auto recipe) {
-      ssu::recurrent<decltype(recipe)>(bind_inputs(inputs), options_for(c, y.state.type()), y);
+      using Recipe = decltype(recipe);
+      const ssu::HostInputs x = bind_inputs(inputs);
+      const ssu::Options how = options_for(c, y.state.type());
+      if (variant.path == "step")
+        ssu::stepwise<Recipe>(x, how, y, tokens(variant));
+      else
+        ssu::recurrent<Recipe>(x, how, y);
     });
     return "";
   }
@@ -242,7 +255,8 @@ class SelectiveStateUpdate final : public Operator {
   PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                       const Pair& pair) const override {
     const Call call(c, inputs, pair.sequence, pair.value_head);
-    return with_recipe(variant.recipe, [&](auto recipe) { return call.outputs(recipe, {}); });
+    return with_recipe(variant.recipe,
+                       [&](auto recipe) { return call.outputs(recipe, {}, tokens(variant)); });
   }
 
   bool zero_by_definition(const Case&, std::string_view, const Pair&) const override {
@@ -263,18 +277,22 @@ class SelectiveStateUpdate final : public Operator {
     return result;
   }
 
-  PairOutputs form_terms(const Case& c, const PathVariant&, const RecipeUnits& recipe,
+  // What is stored differs from the state; what is read again brings that along.
+  PairOutputs form_terms(const Case& c, const PathVariant& form, const RecipeUnits& recipe,
                          const Tensors& inputs, const Pair& pair,
                          const InternalUnits&) const override {
-    PairOutputs states = oracle(c, inputs, pair, {});
-    PairOutputs result(states.size());
+    PairOutputs result = oracle(c, inputs, pair, {});
     const ElementType type = type_of(c, ElementClass::state);
-    const bool stochastic = options(c).stochastic.has_value();
-    if (recipe.name == "exact" || (!ssu::has_codes(type) && !stochastic)) return result;
-    for (std::size_t k = 1; k < states.size(); ++k) {
-      result[k] = Matrix<double>::Zero(states[k].rows(), states[k].cols());
-      add_storage_error(states[k], type, stochastic, result[k]);
+    const bool stochastic = options(c).stochastic.has_value(), again = form.path == "step";
+    if (recipe.name == "exact" || (!ssu::has_codes(type) && !stochastic && !again))
+      return PairOutputs(result.size());
+    if (again) {
+      const Call call(c, inputs, pair.sequence, pair.value_head);
+      return call.carried_storage_errors(type, stochastic, tokens(form));
     }
+    for (std::size_t k = 1; k < result.size(); ++k)
+      result[k] = storage_error(result[k], type, stochastic);
+    result[0].resize(0, 0);
     return result;
   }
   // The few roundings of dt, and that of a decay of one number a head, are in every element they
@@ -310,7 +328,7 @@ class SelectiveStateUpdate final : public Operator {
       std::vector<Matrix<double>> after;  // each token
     };
     template <class Recipe>
-    Run run(const Recipe& recipe, const Perturbation& how) const {
+    Run run(const Recipe& recipe, const Perturbation& how, Index tokens_of_a_call) const {
       using Scalar = ScalarOf<Recipe>;
       constexpr bool is_double = std::is_same_v<Scalar, double>;
       ssu::Problem<Scalar> p = ssu::gather<Scalar>(x, pool, options, own, head);
@@ -318,7 +336,7 @@ class SelectiveStateUpdate final : public Operator {
         Call other = *this;
         other.sequence = before->sequence;
         other.own = lane(x, options, before->sequence, ssu::load_index);
-        p.state = other.run(recipe, how)
+        p.state = other.run(recipe, how, tokens_of_a_call)
                       .after[static_cast<std::size_t>(before->token)]
                       .template cast<Scalar>();
       }
@@ -326,20 +344,32 @@ class SelectiveStateUpdate final : public Operator {
       ssu::Discrete<Scalar> r = discretise(p);
       if constexpr (is_double) perturb(how, r);
       Run result;
-      const auto keep = [&](Index, const Matrix<Scalar>& state) {
-        if constexpr (is_double)
-          result.after.push_back(state);
-        else
-          result.after.push_back(stored(state));
+      const bool every_token = stores_of(x, options) > 1 || intermediate || options.sequential;
+      const auto keep = [&](Index t, Matrix<Scalar>& state) {
+        const bool kept = every_token || t + 1 == own.length;
+        if constexpr (is_double) {
+          if (kept) result.after.push_back(state);
+        } else {
+          const bool call_ends = tokens_of_a_call > 0 && (t + 1) % tokens_of_a_call == 0;
+          if (!kept && !call_ends) return;
+          const Matrix<double> held =
+              stored(state, tokens_of_a_call > 0 ? t / tokens_of_a_call : 0);
+          if (call_ends) state = held.template cast<Scalar>();
+          if (kept) result.after.push_back(held);
+        }
       };
       result.out = ssu::recurrent<Recipe>(p, r, keep, recipe).template cast<double>();
       return result;
     }
     // Of the judged tensors, in their order.
     template <class Recipe>
-    PairOutputs outputs(const Recipe& recipe, const Perturbation& how) const {
-      Run done = run(recipe, how);
-      const StateAt at = [&](Index t) { return done.after[static_cast<std::size_t>(t)]; };
+    PairOutputs outputs(const Recipe& recipe, const Perturbation& how,
+                        Index tokens_of_a_call = 0) const {
+      Run done = run(recipe, how, tokens_of_a_call);
+      const StateAt at = [&](Index t) {
+        return done.after.size() == 1 ? done.after.front()
+                                      : done.after[static_cast<std::size_t>(t)];
+      };
       PairOutputs result{std::move(done.out)};
       if (options.update_state) result.push_back(states(at));
       if (intermediate) result.push_back(intermediates(at));
@@ -353,6 +383,29 @@ class SelectiveStateUpdate final : public Operator {
       const auto found = stores.find(own.source);
       return found == stores.end() ? std::nullopt : std::optional(found->second);
     }
+    // The errors of storing the state after every call, of the judged tensors: independent of each
+    // other, and carried on by the decays.
+    PairOutputs carried_storage_errors(ElementType type, bool stochastic, Index tokens) const {
+      const auto p = ssu::gather<double>(x, pool, options, own, head);
+      const ssu::Discrete<double> r = discretise(p);
+      const bool tied = r.log_decay.cols() == 1;
+      Matrix<double> squares = Matrix<double>::Zero(n.value, n.state);
+      Matrix<double> out(p.time(), p.value());
+      const auto after = [&](Index t, const Matrix<double>& state) {
+        for (Index i = 0; i < n.value; ++i) {
+          double sum = 0;
+          for (Index k = 0; k < n.state; ++k) {
+            squares(i, k) *= std::exp(2 * r.log_decay(t, tied ? 0 : i * n.state + k));
+            sum += p.C(t, k) * p.C(t, k) * squares(i, k);
+          }
+          out(t, i) = std::sqrt(sum) * (p.z.size() > 0 ? std::abs(silu(double(p.z(t, i)))) : 1.0);
+        }
+        if ((t + 1) % tokens == 0 || t + 1 == p.time())
+          squares += storage_error(state, type, stochastic).cwiseAbs2();
+      };
+      ssu::recurrent<Exact>(p, r, after);
+      return {out, squares.cwiseSqrt()};
+    }
     Matrix<double> states(const StateAt& at) const {
       return stored_rows(x, n, options, sequence, at);
     }
@@ -362,15 +415,16 @@ class SelectiveStateUpdate final : public Operator {
       return rows;
     }
     template <class Scalar>
-    Matrix<double> stored(const Matrix<Scalar>& state) const {
+    Matrix<double> stored(const Matrix<Scalar>& state, Index call) const {
       Tensor codes = Tensor::allocate("state", pool.state.type(),
                                       {{Value::name, n.value, 0}, {State::name, n.state, 0}}),
              scale = Tensor::allocate("scale", ElementType::float32, {{Value::name, n.value, 0}});
       ssu::StatePlace place;
       bind(&codes, place.state);
       if (pool.scale) bind(&scale, place.scale);
-      ssu::store_state(state, place, options.stochastic,
-                       ssu::rounding_offset(pool, own.source, head));
+      std::optional<StochasticRounding> rounding = options.stochastic;
+      if (rounding) rounding->seed += call;
+      ssu::store_state(state, place, rounding, ssu::rounding_offset(pool, own.source, head));
       return ssu::load_state<double>(place);
     }
 
@@ -394,9 +448,27 @@ class SelectiveStateUpdate final : public Operator {
     return result;
   }
 
-  const Grammar grammar_ = make_grammar();
+  // Why the tokens of a case cannot come in calls one after the other; empty where they can.
+  static std::string calls_refused(const Case& c) {
+    const bool own_slot = c.get("lengths").empty() && c.get("dst") == "none" &&
+                          c.get("accepted") == "none" && c.get("intermediate") == "none" &&
+                          c.get("update") == "yes" && c.get("duplicates") == "refuse";
+    return own_slot ? ""
+                    : "calls one after the other need dense lanes that write the slot they read";
+  }
+  // Of one call; 0: all of them.
+  Index tokens(const PathVariant& variant) const {
+    return variant.path == "step" ? variant.integer("tokens", path_keys_) : 0;
+  }
+
+  const std::vector<Key> path_keys_{{"tokens", "1", Key::Integer{1, 65536}, "tokens of one call"}};
+  const Grammar grammar_ = make_grammar({"tokens"});
   const std::vector<Path> paths_{
       {"recurrent", {}, {"exact", "single"}, "token by token; with exact, the oracle"},
+      {"step",
+       {"tokens"},
+       {"exact", "single"},
+       "calls of a few tokens; the slot holds the state between them"},
       {"gpu.recurrent", {}, {"exact", "single"}, "the same, a thread a row", true},
       {"gpu.step", {}, {"single"}, "a few tokens at the speed of memory", true}};
 };

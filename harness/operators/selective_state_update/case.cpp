@@ -280,7 +280,7 @@ Case with_contents(Case c, const Tensors& inputs) {
 
 }  // namespace
 
-Grammar make_grammar() {
+Grammar make_grammar(std::vector<std::string> path_keys) {
   const Key::Integer size{1, largest};
   const Key::Word floats{{"fp64", "fp32", "bf16", "fp16"}};
   const Key::Word optional{{"none", "random"}}, no_yes{{"no", "yes"}}, yes_no{{"yes", "no"}};
@@ -338,7 +338,8 @@ Grammar make_grammar() {
            "of stochastic rounding"},
           {"philox_rounds", "10", Key::Integer{1, 64}, "of stochastic rounding"},
           {"seed", "1", Key::Integer{0}, "of every random number"},
-      }};
+      },
+      std::move(path_keys)};
 }
 
 std::vector<KeyValueHelp> regimes() {

@@ -11,7 +11,8 @@ namespace groundstate::harness::selective_state_update_binding {
 
 namespace ssu = groundstate::selective_state_update;
 
-Grammar make_grammar();
+// Path keys are named so that they are not taken for keys of a case.
+Grammar make_grammar(std::vector<std::string> path_keys);
 std::vector<KeyValueHelp> regimes();
 
 // Sizes, and the contents of the index tensors.
