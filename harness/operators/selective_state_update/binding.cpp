@@ -97,8 +97,8 @@ class SelectiveStateUpdate final : public Operator {
   std::vector<std::string> default_variants(const Case& c) const override {
     std::vector<std::string> result{"recurrent", "gpu.recurrent"};
     if (calls_refused(c).empty() && c.integer("T") > 1) {
-      result.emplace_back("step");
-      if (c.get("dtype") != "fp64") result.emplace_back("step:single");
+      result.emplace_back("stepwise");
+      if (c.get("dtype") != "fp64") result.emplace_back("stepwise:single");
     }
     if (c.get("dtype") != "fp64")
       for (const char* const path : {"recurrent", "gpu.recurrent", "gpu.step"})
@@ -189,7 +189,7 @@ class SelectiveStateUpdate final : public Operator {
     }
   }
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
-    if (variant.path == "step" && !calls_refused(c).empty()) return calls_refused(c);
+    if (variant.path == "stepwise" && !calls_refused(c).empty()) return calls_refused(c);
     if (!path(variant.path)->needs_device) return std::nullopt;
     if (c.get("dtype") == "fp64" && !variant.exact())
       return "tensors of fp64 are computed in fp64: the recipe is exact";
@@ -210,7 +210,7 @@ class SelectiveStateUpdate final : public Operator {
       using Recipe = decltype(recipe);
       const ssu::HostInputs x = bind_inputs(inputs);
       const ssu::Options how = options_for(c, y.state.type());
-      if (variant.path == "step")
+      if (variant.path == "stepwise")
         ssu::stepwise<Recipe>(x, how, y, tokens(variant));
       else
         ssu::recurrent<Recipe>(x, how, y);
@@ -283,7 +283,7 @@ class SelectiveStateUpdate final : public Operator {
                          const InternalUnits&) const override {
     PairOutputs result = oracle(c, inputs, pair, {});
     const ElementType type = type_of(c, ElementClass::state);
-    const bool stochastic = options(c).stochastic.has_value(), again = form.path == "step";
+    const bool stochastic = options(c).stochastic.has_value(), again = form.path == "stepwise";
     if (recipe.name == "exact" || (!ssu::has_codes(type) && !stochastic && !again))
       return PairOutputs(result.size());
     if (again) {
@@ -458,14 +458,14 @@ class SelectiveStateUpdate final : public Operator {
   }
   // Of one call; 0: all of them.
   Index tokens(const PathVariant& variant) const {
-    return variant.path == "step" ? variant.integer("tokens", path_keys_) : 0;
+    return variant.path == "stepwise" ? variant.integer("tokens", path_keys_) : 0;
   }
 
   const std::vector<Key> path_keys_{{"tokens", "1", Key::Integer{1, 65536}, "tokens of one call"}};
   const Grammar grammar_ = make_grammar({"tokens"});
   const std::vector<Path> paths_{
       {"recurrent", {}, {"exact", "single"}, "token by token; with exact, the oracle"},
-      {"step",
+      {"stepwise",
        {"tokens"},
        {"exact", "single"},
        "calls of a few tokens; the slot holds the state between them"},

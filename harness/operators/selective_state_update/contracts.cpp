@@ -64,7 +64,7 @@ class Contracts {
         n_(shape(x_, bind_pool(inputs))),
         options_(options(c)),
         exact_(variant.exact()),
-        in_calls_(variant.form() == "step" && !variant.path.starts_with("gpu.")) {
+        in_calls_(variant.path == "stepwise") {
     for (Index i = 0; i < n_.sequences; ++i)
       lanes_.push_back(lane(x_, options_, i, ssu::load_index));
   }
