@@ -1,7 +1,8 @@
 // Elementary functions whose results have the same bits on a host and on a device.
 //
-//   exponential(x)   e^x                softplus(x)   log(1 + e^x)           silu(x)   x / (1 +
-//   e^-x)
+//   exponential(x)   e^x
+//   softplus(x)      log(1 + e^x)
+//   silu(x)          x / (1 + e^-x)
 //
 // Math libraries differ in the last bit. In fp32 these are computed here in double, by additions,
 // multiplications and divisions in a fixed order (no contraction of a product and a sum may be left
@@ -9,9 +10,9 @@
 // subnormal results included (tests/core/elementary_test.cpp), the other two all but always. Any
 // other scalar takes its own library's functions and promises no bits across machines.
 //
-// NaN stays NaN; e^-inf = 0, softplus(-inf) = 0, softplus(+inf) = +inf. Source: Muller et al.,
-// Handbook of Floating-Point Arithmetic, 2nd ed., sections 10.2 and 11.2; rounding to odd: Boldo,
-// Melquiond 2008.
+// NaN stays NaN; e^-inf = 0, softplus(-inf) = 0, softplus(+inf) = +inf.
+// Source: Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed., sections 10.2 and 11.2;
+// rounding to odd: Boldo, Melquiond 2008.
 #pragma once
 
 #include <bit>

@@ -1,5 +1,4 @@
-// How a state in fp32 is stored: rounding to nearest, stochastic rounding, and row scales for
-// codes.
+// How a state in fp32 is stored: rounding to nearest, stochastic rounding, row scales for codes.
 //
 //   fp32, bf16, fp16   value = stored                    a number is stored as it is, rounded
 //   int16, int8, fp8   value = code * decode             a row has one scale, of fp32
@@ -13,18 +12,19 @@
 // 0 of an integer, and stays NaN elsewhere.
 //
 // Stochastic: up with the probability of what is lost, by the low bits of one random word.
-//   fp16   13 bits are added below the last place; results below 2^-14 become 0, above 65504
-//   infinity bf16   16 bits are added below the last place fp8    16 bits are added below the last
-//   place, at the top of what is lost int8   floor(fp32(v + r 2^-16)), r of 16 bits, clipped to
-//   +-127 int16  floor(fp32(v + r 2^-24)), r of 24 bits, clipped to +-32767
+//   fp16    13 bits are added below the last place; below 2^-14 it is 0, above 65504 infinity
+//   bf16    16 bits are added below the last place
+//   fp8     16 bits are added right below the last place
+//   int8    floor(fp32(v + r 2^-16)), r of 16 bits, clipped to +-127
+//   int16   floor(fp32(v + r 2^-24)), r of 24 bits, clipped to +-32767
 // The word of element (slot, head, row p, column n) of a state [slot, head, P, N] is word n mod 4
-// of Philox4x32 with `rounds` rounds, key `seed`, counter slot * stride(slot) + h P N + p N + n - n
-// mod 4 (64 bit): one call per four columns. Neither token nor call enters: change the seed every
-// call.
+// of Philox4x32 with `rounds` rounds, key `seed` and the counter (64 bit)
+//   slot * stride(slot) + h P N + p N + (n - n mod 4)
+// so that one call serves four columns. Neither token nor call enters: change the seed every call.
 //
-// Everything is constexpr, so that host and device agree bit for bit. Source: flashinfer's
-// selective_state_update (scales, fp16, fp8, int8, the counter of its `simple` kernel); bf16 and
-// int16 in the same manner.
+// Everything is constexpr, so that host and device agree bit for bit.
+// Source: flashinfer's selective_state_update (scales, fp16, fp8, int8, the counter of its `simple`
+// kernel); bf16 and int16 in the same manner.
 #pragma once
 
 #include <bit>

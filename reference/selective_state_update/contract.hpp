@@ -7,30 +7,27 @@
 //
 // P head dimension (value), N state dimension (state), H heads, G groups (head h reads B and C of
 // group h / (H / G)). Dense: sequence n is row n of the batch. Packed (cu_seqlens): batch = 1 and
-// sequence n has the tokens cu_seqlens[n] .. cu_seqlens[n + 1] - 1. A lane is one sequence of a
-// call.
+// sequence n has the tokens cu_seqlens[n] .. cu_seqlens[n + 1] - 1. One sequence of a call is a
+// lane.
 //
-//   name                        shape                     default    meaning
-//   x                           [batch, time, H, P]       required
-//   dt                          [batch, time, H, P]       required   before bias and softplus
-//   A                           [H, P, N]                 required   A itself, usually negative
-//   B, C                        [batch, time, G, N]       required
-//   D                           [H, P]                    0          skip connection
-//   z                           [batch, time, H, P]       no gate
-//   dt_bias                     [H, P]                    0
-//   state_batch_indices         [sequence, columns]       slot n     the slot that a lane reads
-//   num_accepted_tokens         [sequence]                1          a lane reads column max(it -
-//   1, 0) dst_state_batch_indices     [sequence, columns]       the slot   the slots that a lane
-//   writes
-//                                                         read
-//   cu_seqlens                  [sequence + 1]            dense
-//   intermediate_state_indices  [sequence]                the slot   row of intermediate_states
-//                                                         read
-//   state                       [slot, H, P, N]           required   in place
-//   state_scale                 [slot, H, P]              1          in place; where state has
-//   codes intermediate_states         [row, steps, H, P, N]     none       written: the state after
-//   token t intermediate_state_scales   [row, steps, H, P]        1          written; where those
-//   have codes out                         [batch, time, H, P]       required   written
+//   name                        shape                  default    meaning
+//   x                           [batch, time, H, P]    required
+//   dt                          [batch, time, H, P]    required   before bias and softplus
+//   A                           [H, P, N]              required   A itself, usually negative
+//   B, C                        [batch, time, G, N]    required
+//   D                           [H, P]                 0          skip connection
+//   z                           [batch, time, H, P]    no gate
+//   dt_bias                     [H, P]                 0
+//   state_batch_indices         [sequence, columns]    slot n     the slot that a lane reads
+//   num_accepted_tokens         [sequence]             1          which column: max(this - 1, 0)
+//   dst_state_batch_indices     [sequence, columns]    as read    the slots that a lane writes
+//   cu_seqlens                  [sequence + 1]         dense
+//   intermediate_state_indices  [sequence]             as read    row of intermediate_states
+//   state                       [slot, H, P, N]        required   in place
+//   state_scale                 [slot, H, P]           1          in place; of codes
+//   intermediate_states         [row, steps, H, P, N]  none       written: the state after token t
+//   intermediate_state_scales   [row, steps, H, P]     1          written; of codes
+//   out                         [batch, time, H, P]    required   written
 //
 // An axis of extent 1 of dt, A, D, dt_bias stands for all of its positions, like stride 0: with
 // A [H, 1, 1], dt [batch, time, H, 1], dt_bias [H, 1] the decay is one factor a head ("tied").
@@ -52,9 +49,9 @@
 // update_state = false writes no element of state and state_scale, whatever the destinations are.
 //
 // Errors: validate() and validate_indices() (lane.hpp) throw std::invalid_argument naming the
-// tensor, the lanes and what is accepted. Source: state-spaces/mamba selective_state_update (tied
-// and untied, negative indices); flashinfer selective_state_update (pad_slot_id, destinations,
-// several tokens, codes).
+// tensor, the lanes and what is accepted.
+// Source: state-spaces/mamba selective_state_update (tied and untied, negative indices); flashinfer
+// selective_state_update (pad_slot_id, destinations, several tokens, codes).
 #pragma once
 
 #include <array>
