@@ -18,6 +18,12 @@ __global__ void idle(long long cycles) {
   }
 }
 
+__global__ void copy(const uint4* from, uint4* to, std::size_t count) {
+  const std::size_t step = std::size_t{gridDim.x} * blockDim.x;
+  for (std::size_t i = std::size_t{blockIdx.x} * blockDim.x + threadIdx.x; i < count; i += step)
+    to[i] = from[i];
+}
+
 using Memory = std::unique_ptr<void, void (*)(void*)>;
 Memory allocate(std::size_t bytes) {
   void* data = nullptr;
@@ -107,11 +113,18 @@ Launch empty_launch() {
   };
 }
 
-Launch copy_launch(std::size_t bytes) {
+Launch copy_launch(std::size_t bytes, Copier copier) {
   const std::size_t half = std::max<std::size_t>(bytes / 2, 1);
   // cudaMalloc aligns to more than any access needs; two buffers have no line in common.
   const std::shared_ptr<void> from(allocate(half)), to(allocate(half));
   check(cudaMemset(from.get(), 1, half));  // pages that are there, and no zeros
+  if (copier == Copier::kernel)
+    return [from, to, half](Stream stream) {
+      constexpr unsigned threads = 512, blocks = 132 * 16;
+      copy<<<blocks, threads, 0, of(stream)>>>(static_cast<const uint4*>(from.get()),
+                                               static_cast<uint4*>(to.get()), half / sizeof(uint4));
+      check(cudaGetLastError());
+    };
   return [from, to, half](Stream stream) {
     check(cudaMemcpyAsync(to.get(), from.get(), half, cudaMemcpyDeviceToDevice, of(stream)));
   };

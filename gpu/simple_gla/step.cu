@@ -172,15 +172,48 @@ struct Slice {
   }
 };
 
+// A block of tokens: fetch() puts one element of each tensor and thread on its way, before the slot
+// is known and the state is, and stage() brings them and the rest to shared memory.
+template <class Scalar>
+struct TokenBlock {
+  const Arguments& a;
+  const Place& at;
+  const Tokens<Scalar>& tokens;
+  Index first;
+  int count;
+
+  struct Fetched {
+    Arriving query, key, value;
+  };
+  __device__ Fetched fetch() const {
+    return {{a.query, at, first, count, 0, tokens.padded, a.rows},
+            {a.key, at, first, count, 0, tokens.padded, a.rows},
+            {a.value, at, first, count, at.first_column, tokens.width, a.columns}};
+  }
+  __device__ void stage(const Fetched& fetched) const {
+    stage_decays(a.gates, at, first, count, false, tokens.decay);
+    const int done = sizeof(Scalar) == 4 ? threads : 0;  // fp64 is not fetched
+    if constexpr (sizeof(Scalar) == 4) {
+      fetched.query.stage(static_cast<float>(a.query.scale), tokens.query);
+      fetched.key.stage(static_cast<float>(a.key.scale), tokens.key);
+      fetched.value.stage(static_cast<float>(a.value.scale), tokens.value);
+    }
+    simple_gla::stage(a.query, at, first, count, 0, tokens.padded, a.rows, tokens.query, done);
+    simple_gla::stage(a.key, at, first, count, 0, tokens.padded, a.rows, tokens.key, done);
+    simple_gla::stage(a.value, at, first, count, at.first_column, tokens.width, a.columns,
+                      tokens.value, done);
+  }
+};
+
 template <class Stored, class Part>
 __device__ void advance_all(Part& state, const Arguments& a, const Place& at,
-                            const Tokens<Arithmetic<Stored>>& tokens, int block) {
+                            const Tokens<Arithmetic<Stored>>& tokens, int block,
+                            typename TokenBlock<Arithmetic<Stored>>::Fetched fetched) {
   for (Index first = 0; first < a.time; first += block) {
     const int count = static_cast<int>(min(Index{block}, a.time - first));
-    stage(a.query, at, first, count, 0, tokens.padded, a.rows, tokens.query);
-    stage(a.key, at, first, count, 0, tokens.padded, a.rows, tokens.key);
-    stage(a.value, at, first, count, at.first_column, tokens.width, a.columns, tokens.value);
-    stage_decays(a.gates, at, first, count, false, tokens.decay);
+    const TokenBlock<Arithmetic<Stored>> own{a, at, tokens, first, count};
+    if (first > 0) fetched = own.fetch();
+    own.stage(fetched);
     __syncthreads();
 #pragma unroll 1
     for (int t = 0; t < count; ++t) advance<Stored>(state, tokens, t);
@@ -214,10 +247,12 @@ __global__ void __launch_bounds__(threads, (resident_ctas<Stored, rows>()))
                  head = problem % a.heads, batch = problem / a.heads;
   const Index slot = a.slots == nullptr ? Index{batch} : a.slots[batch * a.slot_stride];
   const Place at{batch, slot, head, 0, a.time, a.reverse, Index{tile} * width};
+  const Tokens<Scalar> tokens(shared, block, groups * rows_of_group, width);
+  const auto fetched =
+      TokenBlock<Scalar>{a, at, tokens, 0, static_cast<int>(min(Index{block}, a.time))}.fetch();
   if (slot < 0) return write_zeros<Scalar>(a, at, width);
   Stored* const states =
       static_cast<Stored*>(a.pool.data) + slot * a.pool.sequence + head * a.pool.head;
-  const Tokens<Scalar> tokens(shared, block, groups * rows_of_group, width);
   Fragment<Scalar, rows, columns> state(
       workspace + Index{blockIdx.x} * rows_of_group * columns * threads, rows_of_group);
   if constexpr (rows > 0) {
@@ -229,7 +264,7 @@ __global__ void __launch_bounds__(threads, (resident_ctas<Stored, rows>()))
     for (int i = 0; i < rows; ++i)
 #pragma unroll
       for (int j = 0; j < columns; ++j) state(i, j) = load<Scalar>(slice.at[i][j]);
-    advance_all<Stored>(state, a, at, tokens, block);
+    advance_all<Stored>(state, a, at, tokens, block, fetched);
 #pragma unroll
     for (int i = 0; i < rows; ++i)
 #pragma unroll
@@ -243,7 +278,7 @@ __global__ void __launch_bounds__(threads, (resident_ctas<Stored, rows>()))
                      [&](Scalar& s, Index row, Index column, bool inside) {
                        s = inside ? load<Scalar>(element(row, column)) : Scalar(0);
                      });
-    advance_all<Stored>(state, a, at, tokens, block);
+    advance_all<Stored>(state, a, at, tokens, block, fetched);
     for_each_element(state, at, a.rows, a.columns,
                      [&](Scalar& s, Index row, Index column, bool inside) {
                        if (inside) element(row, column) = rounded<Stored>(s);

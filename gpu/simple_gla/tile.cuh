@@ -146,15 +146,15 @@ __device__ inline float exponential(float x) {
 __device__ inline double exponential(double x) { return exp(x); }
 
 // The channels [first_channel, first_channel + width) of `count` tokens, scaled; zero beyond the
-// last channel.
+// last channel. The first `done` of them are there.
 template <class Scalar>
 __device__ void stage(const TokenInput& x, const Place& at, Index first, int count,
-                      Index first_channel, int width, Index channels, Scalar* to) {
+                      Index first_channel, int width, Index channels, Scalar* to, int done = 0) {
   const Index base = at.batch * x.batch + static_cast<int>(at.head) / x.group * x.head;
   const auto scale = static_cast<Scalar>(x.scale);
   with_type(x.type, x.data, [&](const auto* data) {
 #pragma unroll 1  // registers belong to the state
-    for (int i = static_cast<int>(threadIdx.x); i < count * width; i += threads) {
+    for (int i = static_cast<int>(threadIdx.x) + done; i < count * width; i += threads) {
       const int t = i / width;
       const Index channel = first_channel + (i - t * width);
       to[i] = channel < channels
@@ -164,6 +164,32 @@ __device__ void stage(const TokenInput& x, const Place& at, Index first, int cou
     }
   });
 }
+
+// The first elements that stage() would bring, one a thread, without waiting for them: those of
+// several tensors, and the state, travel together. fp64 is brought by stage().
+class Arriving {
+ public:
+  __device__ Arriving(const TokenInput& x, const Place& at, Index first, int count,
+                      Index first_channel, int width, Index channels)
+      : type_(x.type) {
+    const int i = static_cast<int>(threadIdx.x), t = i / width;
+    const Index channel = first_channel + (i - t * width);
+    inside_ = i < count * width;
+    const Index offset = at.batch * x.batch + static_cast<int>(at.head) / x.group * x.head +
+                         at.token(first + t) * x.time + channel * x.channel;
+    const int bytes = static_cast<int>(size_of(x.type));
+    bits_ = load_bits(static_cast<const std::byte*>(x.data) + offset * bytes,
+                      inside_ && channel < channels ? bytes : 0);
+  }
+  __device__ void stage(float scale, float* to) const {
+    if (inside_) to[threadIdx.x] = scale * from_bits(type_, bits_);
+  }
+
+ private:
+  ElementType type_;
+  bool inside_;
+  std::uint32_t bits_;
+};
 
 // The decays that act when `count` tokens are processed; `later`: each is that of the token before.
 template <class Scalar>

@@ -31,6 +31,10 @@ Tensor widened(const Tensor& tensor, ElementType type) {
   return wide;
 }
 
+bool is_half(ElementType type) {
+  return type == ElementType::bfloat16 || type == ElementType::float16;
+}
+
 // The marking of an fp32 dataset whose values are those of a 16-bit type.
 std::string_view marking(ElementType type) {
   return type == ElementType::bfloat16 ? "bfloat16" : "float16";
@@ -49,7 +53,7 @@ int generate(const Options& options) {
     const Tensors inputs = harness::generate(op.inputs(c));
     for (const Tensor& tensor : inputs) {
       check_interrupt();
-      const bool wide = options.as == "fp32" && size_of(tensor.type()) == 2;
+      const bool wide = options.as == "fp32" && is_half(tensor.type());
       writer.write("inputs", wide ? widened(tensor, ElementType::float32) : tensor);
       if (wide)
         writer.attribute("inputs/" + tensor.name(), "dtype", std::string(marking(tensor.type())));
@@ -66,8 +70,12 @@ int generate(const Options& options) {
       writer.attribute("scale", "seed", c.integer("seed"));
     }
     for (const TensorSpec& spec : op.outputs(c)) {
+      if (const Tensor* const in_place = find(inputs, spec.name)) {
+        writer.write("outputs", *in_place);
+        continue;
+      }
       TensorSpec own = spec;
-      if (options.as == "fp32" && size_of(spec.type) == 2) own.type = ElementType::float32;
+      if (options.as == "fp32" && is_half(spec.type)) own.type = ElementType::float32;
       writer.create(
           "outputs",
           Tensor::borrow(own.name, own.type, own.axes, nullptr, nullptr, own.storage_order),

@@ -25,6 +25,7 @@ class HostRun final : public DeviceRun {
         outputs_(stored_outputs(op, c, variant)) {}
 
   void launch(gpu::Stream) override {
+    op_.start(case_, inputs_, outputs_.tensors());
     note_ = op_.run(case_, variant_, inputs_, outputs_.tensors());
   }
   void read(Tensors& outputs) override {
@@ -76,7 +77,8 @@ class RotatedRuns {
     const bool on_device = op.path(variant.path)->needs_device;
     for (Index i = 0; i < Protocol::rotated_sets; ++i) {
       const Tensors inputs = generate(op.inputs(c));
-      const GuardedTensors outputs(specs_);
+      GuardedTensors outputs(specs_);
+      op.start(c, inputs, outputs.tensors());
       runs_.push_back(on_device ? op.prepare(c, variant, inputs, outputs.tensors())
                                 : std::make_unique<HostRun>(op, c, variant, inputs));
     }

@@ -27,7 +27,9 @@ class DeviceClock final : public Clock {
   Timed timed(const Launch& launch, bool cold) override { return gpu::timed(launch, cold); }
   Launch empty() const override { return gpu::empty_launch(); }
   std::vector<Launch> copies(double bytes) const override {
-    return {gpu::copy_launch(static_cast<std::size_t>(bytes))};
+    const auto count = static_cast<std::size_t>(bytes);
+    return {gpu::copy_launch(count, gpu::Copier::driver),
+            gpu::copy_launch(count, gpu::Copier::kernel)};
   }
 
   // What the multiprocessors of sm_90 could do at their highest clock (CUDA C++ Programming Guide,

@@ -64,7 +64,7 @@ struct Known {
 Known known_outputs(const Operator& op, const Case& c, const OutputSample& sample,
                     const EvidenceResult& own, std::size_t result, const PathVariant& variant,
                     std::vector<std::string>& problems) {
-  const std::vector<TensorSpec> specs = stored_outputs(op, c, variant);
+  const std::vector<TensorSpec> specs = stored_judged_outputs(op, c, variant);
   Known known{result, variant, {}};
   for (std::size_t i = 0; i < specs.size(); ++i) {
     const auto output = std::ranges::find(own.outputs, specs[i].name, &RecordedOutput::name);
@@ -86,7 +86,8 @@ Known known_outputs(const Operator& op, const Case& c, const OutputSample& sampl
 
 Candidate candidate_of(const Operator& op, const Case& c, const Known& known) {
   std::vector<ElementType> types;
-  for (const TensorSpec& spec : stored_outputs(op, c, known.variant)) types.push_back(spec.type);
+  for (const TensorSpec& spec : stored_judged_outputs(op, c, known.variant))
+    types.push_back(spec.type);
   Candidate candidate = candidate_of(op, known.variant, std::move(types));
   candidate.known = &known.outputs;
   // Without an emulation nothing could be said of moments; a path of the CPU is its own.
@@ -192,8 +193,8 @@ JudgedCase judge_evidence(const Evidence& evidence, const EvidenceCase& own, con
 
   const Tensors inputs = generate(op.inputs(c));
   const std::vector<Pair> pairs = op.pairs(c, inputs);
-  const OutputSample sample(op.outputs(c), pairs, static_cast<std::uint64_t>(c.integer("seed")),
-                            own.elements);
+  const OutputSample sample(op.judged_outputs(c), pairs,
+                            static_cast<std::uint64_t>(c.integer("seed")), own.elements);
   std::vector<Known> known;
   for (std::size_t r = 0; r < own.results.size(); ++r) {
     const EvidenceResult& recorded = own.results[r];

@@ -2,7 +2,7 @@
 // sensitivity.
 //
 //   u = 2^-(p) with p significant bits: half the distance of 1 to the next number of the format.
-//   bf16 2^-8, fp16 and TF32 2^-11, fp32 2^-24, fp64 2^-53 (dimensionless)
+//   fp8 2^-4, bf16 2^-8, fp16 and TF32 2^-11, fp32 2^-24, fp64 2^-53 (dimensionless)
 //
 // The recipe never depends on the input's dtype, and the roundoff of an output follows the declared
 // type of that output (scaled_error.hpp), so neither is in the table.
@@ -19,7 +19,7 @@
 namespace groundstate::harness {
 
 inline constexpr double bf16_roundoff = 0x1p-8, fp16_roundoff = 0x1p-11, tf32_roundoff = 0x1p-11,
-                        fp32_roundoff = 0x1p-24, fp64_roundoff = 0x1p-53;
+                        fp32_roundoff = 0x1p-24, fp64_roundoff = 0x1p-53, fp8_roundoff = 0x1p-4;
 
 // 0 for integers: they are exact.
 constexpr double unit_roundoff(ElementType type) {
@@ -32,8 +32,12 @@ constexpr double unit_roundoff(ElementType type) {
       return bf16_roundoff;
     case ElementType::float16:
       return fp16_roundoff;
+    case ElementType::float8:
+      return fp8_roundoff;
     case ElementType::int64:
     case ElementType::int32:
+    case ElementType::int16:
+    case ElementType::int8:
       return 0;
   }
   return 0;

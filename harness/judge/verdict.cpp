@@ -261,9 +261,9 @@ void TensorJudge::add_clauses(TensorVerdict& verdict) const {
     clauses.push_back(not_applicable(
         "B", fmt::format("the emulation is not finite at {} elements", failed_emulations_)));
   else if (verdict.emulation)
-    append(counted_clauses("B", errors_,
-                           case_limits(*verdict.emulation, errors_.elements(), limits_,
-                                       elements_per_error(info_.family))));
+    append(counted_clauses(
+        "B", errors_,
+        case_limits(*verdict.emulation, errors_.elements(), limits_, info_.elements_per_error)));
   else
     clauses.push_back(not_applicable("B", "no emulation of this path"));
   if (info_.type == ElementType::float32)

@@ -46,6 +46,8 @@ struct TensorInfo {
   Family family = Family::diagonal;
   TensorAxes axes;
   bool on_grid_by_nature = false;  // integer or one-hot inputs, T <= 1: no grid test
+  // How many elements share one error (limits.hpp).
+  double elements_per_error = harness::elements_per_error(family);
 };
 
 // What a path says about itself.

@@ -40,10 +40,11 @@ void bind(Tensor* tensor, HostView<Any, Axes...>& view) {
 // The element type that a tensor type key names.
 inline ElementType element_type(std::string_view word) {
   for (const ElementType type :
-       {ElementType::float64, ElementType::float32, ElementType::bfloat16, ElementType::float16})
+       {ElementType::float64, ElementType::float32, ElementType::bfloat16, ElementType::float16,
+        ElementType::int64, ElementType::int32, ElementType::int16, ElementType::int8,
+        ElementType::float8})
     if (name_of(type) == word) return type;
-  throw UsageError(
-      fmt::format("no such element type: {} (accepted: fp64, fp32, bf16, fp16)", word));
+  throw UsageError(fmt::format("no such element type: {}", word));
 }
 
 // The type that the key names. Absent, it is the type that gates and states have beside

@@ -51,11 +51,11 @@ struct Pair {
   double mean_gate = 0;  // log decay; the sample of a large case has the slowest and the fastest
 };
 
-// What one pair contributes to the outputs, in the order of Operator::outputs(): [time, key or
-// value] in the order of tokens for a tensor with a time axis, [key, value] for a state. An axis
-// that a tensor lacks has one position. Pairs that lie at the same place of a tensor (gradients of
-// a key head that several value heads share, or of a parameter that all sequences share) are summed
-// there.
+// What one pair contributes to the outputs, in the order of Operator::judged_outputs(): [time, key
+// or value] in the order of tokens for a tensor with a time axis, [key, value] or [value, state]
+// for a state. An axis that a tensor lacks has one position. Pairs that lie at the same place of a
+// tensor (gradients of a key head that several value heads share, or of a parameter that all
+// sequences share) are summed there.
 using PairOutputs = std::vector<Matrix<double>>;
 
 struct Cost {
@@ -63,11 +63,21 @@ struct Cost {
   double bytes = 0;  // inputs and outputs
 };
 
-// Two variants that must agree in every bit on every case that both support.
+// Two variants that must agree in every bit on every case that both support, in the recipe of the
+// left one where it names one, else in each.
 struct EqualVariants {
   std::string name, left, right;
   std::string reason;
   std::vector<std::string> tensors = {};  // those that agree; empty: all
+};
+
+// A relation between runs of one variant that an operator declares, beside those that every
+// operator has (harness/run/equality.hpp): two sets of tensors that must agree in every bit.
+struct Contract {
+  // The outputs of the variant on these inputs; the case says their shapes and the options.
+  using Run = std::function<Tensors(const Case&, const Tensors&)>;
+  std::string name, reason;
+  std::function<std::pair<Tensors, Tensors>(const Run&)> sides;
 };
 
 class Operator {
@@ -86,6 +96,10 @@ class Operator {
     return nullptr;
   }
   virtual std::vector<EqualVariants> equal_variants() const = 0;
+  virtual std::vector<Contract> contracts(const Case& /*c*/, const PathVariant& /*variant*/,
+                                          const Tensors& /*inputs*/) const {
+    return {};
+  }
   // What `run` takes when no path is named.
   virtual std::vector<std::string> default_variants(const Case& c) const = 0;
 
@@ -94,6 +108,24 @@ class Operator {
   // overflows.
   virtual std::vector<TensorSpec> inputs(const Case& c) const = 0;
   virtual std::vector<TensorSpec> outputs(const Case& c) const = 0;
+  // What outputs hold before a run where that matters: a tensor that is updated in place holds its
+  // input.
+  virtual void start(const Case& /*c*/, const Tensors& /*inputs*/, Tensors& /*outputs*/) const {}
+  // What is wrong with the bytes of these outputs whatever the values are, if anything: memory that
+  // had to stay as it was. An output that is not there is not looked at.
+  virtual std::optional<std::string> violation(const Case& /*c*/, const Tensors& /*inputs*/,
+                                               const Tensors& /*outputs*/) const {
+    return std::nullopt;
+  }
+  // The outputs as the judge sees them, and everything that speaks of values after it: those that
+  // lie in codes and in slots of a pool are decoded, and gathered by the pair that they belong to.
+  // Pairs, oracle() and the like speak of these. What the outputs at hand do not determine is left
+  // out.
+  virtual std::vector<TensorSpec> judged_outputs(const Case& c) const { return outputs(c); }
+  virtual Tensors judged(const Case& /*c*/, const Tensors& /*inputs*/,
+                         const Tensors& outputs) const {
+    return outputs;
+  }
   virtual Cost cost(const Case& c) const = 0;
   // Of one run of a variant, where it differs from the recurrence (scans, quadratic forms).
   virtual double path_flops(const Case& c, const PathVariant& /*variant*/) const {
@@ -142,6 +174,11 @@ class Operator {
 
   // The row of limits that an output is held to.
   virtual Family family(std::string_view /*tensor*/) const { return Family::diagonal; }
+  // How many elements of it share one error, so that an emulation may by chance be better than an
+  // honest path.
+  virtual double elements_per_error(const Case& /*c*/, std::string_view tensor) const {
+    return harness::elements_per_error(family(tensor));
+  }
   // The error of outputs that a path of this form computes as differences of larger terms: the form
   // term of judge/scaled_error.hpp, per output; empty where an output has none. `units(recipe)`
   // gives the units of the pair's outputs before they are stored.
@@ -149,7 +186,7 @@ class Operator {
   virtual PairOutputs form_terms(const Case& c, const PathVariant& /*form*/,
                                  const RecipeUnits& /*recipe*/, const Tensors& /*inputs*/,
                                  const Pair& /*pair*/, const InternalUnits& /*units*/) const {
-    return PairOutputs(outputs(c).size());
+    return PairOutputs(judged_outputs(c).size());
   }
 
   // A variant of ours keeps its cumulative gates so that nothing cancels, and is forgiven nothing

@@ -18,7 +18,7 @@
 namespace groundstate::harness {
 namespace {
 
-bool is_float(ElementType type) { return type != ElementType::int64 && type != ElementType::int32; }
+bool is_float(ElementType type) { return !is_integer(type); }
 
 std::vector<std::string> names_of(const std::vector<TensorSpec>& specs) {
   std::vector<std::string> names;

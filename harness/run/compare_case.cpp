@@ -17,11 +17,12 @@ namespace {
 constexpr Index undeclared_chunk = 64;
 
 Candidate candidate_of(const CheckedFixture& given, const Submission& submission,
-                       const std::string& recipe, bool emulate) {
+                       const Tensors& judged, const std::string& recipe, bool emulate) {
   const Operator& op = *given.op;
   Candidate candidate;
-  candidate.outputs = &submission.outputs;
-  for (const TensorSpec& spec : op.outputs(given.value)) candidate.types.push_back(spec.type);
+  candidate.outputs = &judged;
+  for (const TensorSpec& spec : op.judged_outputs(given.value))
+    candidate.types.push_back(spec.type);
   candidate.declaration = {recipe_units(recipe), !submission.form.empty()};
   const auto variant = [&](std::string_view form) { return checked_variant(op, form, recipe); };
   bool exact_gates = false;
@@ -108,16 +109,18 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
   // The declared (or default) recipe decides; stricter ones are tried where none was declared.
   std::vector<Candidate> candidates;
   std::vector<std::size_t> main;
-  for (const Submission& submission : submissions) {
+  std::vector<Tensors> judged;
+  for (const Submission& submission : submissions)
+    judged.push_back(op.judged(given.value, inputs, submission.outputs));
+  for (std::size_t s = 0; s < submissions.size(); ++s) {
+    const Submission& submission = submissions[s];
     main.push_back(candidates.size());
-    candidates.push_back(candidate_of(given, submission, submission.recipe, true));
+    candidates.push_back(candidate_of(given, submission, judged[s], submission.recipe, true));
     if (submission.recipe_declared) continue;
     for (const std::string& recipe : stricter(submission.recipe)) {
       Submission formless = submission;
       formless.form.clear();
-      Candidate candidate = candidate_of(given, formless, recipe, false);
-      candidate.outputs = &submission.outputs;
-      candidates.push_back(std::move(candidate));
+      candidates.push_back(candidate_of(given, formless, judged[s], recipe, false));
     }
   }
   const std::vector<Pair> pairs = op.pairs(given.value, inputs);
@@ -144,6 +147,11 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
     result.status = report.mistrusted && result.verdict.status == Status::passed
                         ? Status::mistrusted
                         : result.verdict.status;
+    if (const auto violation = op.violation(given.value, inputs, submission.outputs)) {
+      result.memory_violated = true;
+      result.note += fmt::format("{}{}", result.note.empty() ? "" : "; ", *violation);
+      result.status = Status::failed;
+    }
     result.reproducer = fmt::format(
         "groundstate compare {}{}{}{}{}", options.file,
         options.case_text ? fmt::format(" --case '{}'", *options.case_text) : "",

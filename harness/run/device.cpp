@@ -36,6 +36,7 @@ const Device& device() {
 
 std::string run_variant(const Operator& op, const Case& c, const PathVariant& variant,
                         const Tensors& inputs, Tensors& outputs) {
+  op.start(c, inputs, outputs);
   if (!op.path(variant.path)->needs_device) return op.run(c, variant, inputs, outputs);
   const auto fail = [&](std::string_view reason) {
     throw ResourceError(

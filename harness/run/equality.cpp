@@ -78,7 +78,8 @@ class Equalities {
       };
       if (!has_path(left) || !has_path(right)) continue;
       std::set<std::string> recipes;
-      for (const PathVariant& v : given) recipes.insert(v.recipe);
+      for (const PathVariant& v : given)
+        if (left.recipe.empty() || v.recipe == left.recipe) recipes.insert(v.recipe);
       for (const std::string& recipe : recipes) {
         PathVariant a = left, b = right;
         a.recipe = b.recipe = recipe;
@@ -119,6 +120,7 @@ class Equalities {
       record(std::move(name), "nothing is read before it is written", whole, poisoned.tensors());
     }
     if (op_.same_alone(v)) alone(v, whole);
+    declared(v);
     resume(v, whole);
     layout(v, whole);
   }
@@ -211,6 +213,19 @@ class Equalities {
                    Sequence::name, n, 1);
       };
       part(fmt::format("sequence {} alone", n), own(inputs_), of_one_sequence(own(whole)));
+    }
+  }
+
+  void declared(const PathVariant& v) {
+    for (const Contract& contract : op_.contracts(case_, v, inputs_)) {
+      const std::string name = fmt::format("{}: {}", text(v), contract.name);
+      at(v, name);
+      const auto [left, right] = contract.sides([&](const Case& c, const Tensors& inputs) {
+        GuardedTensors result(stored_outputs(op_, c, v));
+        run_variant(op_, c, v, inputs, result.tensors());
+        return result.tensors();
+      });
+      record(name, contract.reason, left, right);
     }
   }
 

@@ -11,6 +11,7 @@
 //   sequence alone  each of up to four sequences of a packed case by itself
 //   resumed         time cut where the path may be cut, the final state fed back as the initial one
 //   state layout    states stored [key, value] against [value, key]
+//   and what the operator declares (Operator::contracts)
 //
 // A violation names the first byte that differs, its coordinate and both values.
 #pragma once

@@ -173,8 +173,10 @@ TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool pack
                                                             : std::string(Batch::letter);
   axes.row = axes.rows_are_time            ? std::string(Time::letter)
              : has(groundstate::Key::name) ? std::string(groundstate::Key::letter)
+             : has(State::name)            ? std::string(Value::letter)
                                            : std::string();
-  axes.column = has(Value::name) ? std::string(Value::letter)
+  axes.column = has(State::name)   ? std::string(State::letter)
+                : has(Value::name) ? std::string(Value::letter)
                 : axes.rows_are_time && has(groundstate::Key::name)
                     ? std::string(groundstate::Key::letter)
                     : std::string();
@@ -205,7 +207,7 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
                          const std::vector<Pair>& pairs, const std::vector<bool>& sampled,
                          const std::vector<Candidate>& candidates,
                          const std::function<void(Index)>& between) {
-  const std::vector<TensorSpec> specs = op.outputs(c);
+  const std::vector<TensorSpec> specs = op.judged_outputs(c);
   const WantedFields wanted = wanted_fields(candidates);
   const bool packed = find(inputs, "cu_seqlens") != nullptr;
 
@@ -221,9 +223,9 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
       // A recipe that keeps its state in 16 bits leaves a final state on that grid.
       const bool on_grid = nothing_to_round || (!axes.rows_are_time &&
                                                 candidate.declaration.recipe.carry > fp32_roundoff);
-      own.emplace_back(
-          TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes, on_grid},
-          candidate.declaration);
+      own.emplace_back(TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes,
+                                  on_grid, op.elements_per_error(c, specs[i].name)},
+                       candidate.declaration);
     }
   }
 

@@ -20,7 +20,7 @@ namespace groundstate::harness {
 
 // Outputs to be judged, from one of our paths or from somebody else's file.
 struct Candidate {
-  const Tensors* outputs = nullptr;  // absent tensors are not judged
+  const Tensors* outputs = nullptr;  // Operator::judged() of them; absent tensors are not judged
   // Instead of them what was recorded, for each output of the operator: what is kept is judged by
   // the clauses pattern, A, C and D, whole pairs by B and E as well, moments by E. Pairs that
   // contribute to what is kept must be among those with sensitivities.

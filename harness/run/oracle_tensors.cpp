@@ -13,7 +13,7 @@ namespace groundstate::harness {
 
 void write_oracle(const Operator& op, const Case& c, const Tensors& inputs,
                   const std::function<void(std::string_view, const Tensor&)>& write) {
-  const std::vector<TensorSpec> specs = op.outputs(c);
+  const std::vector<TensorSpec> specs = op.judged_outputs(c);
   struct Fields {
     Tensor oracle, input, carry, gate;
   };

@@ -11,12 +11,19 @@ namespace groundstate::harness {
 
 inline std::string recipe_of(const PathVariant& v) { return v.exact() ? "exact" : v.recipe; }
 
-inline std::vector<TensorSpec> stored_outputs(const Operator& op, const Case& c,
-                                              const PathVariant& v) {
-  std::vector<TensorSpec> specs = op.outputs(c);
+inline std::vector<TensorSpec> stored(std::vector<TensorSpec> specs, const PathVariant& v) {
   if (v.exact())
     for (TensorSpec& spec : specs) spec.type = ElementType::float64;
   return specs;
+}
+inline std::vector<TensorSpec> stored_outputs(const Operator& op, const Case& c,
+                                              const PathVariant& v) {
+  return stored(op.outputs(c), v);
+}
+// The same as the judge sees them.
+inline std::vector<TensorSpec> stored_judged_outputs(const Operator& op, const Case& c,
+                                                     const PathVariant& v) {
+  return stored(op.judged_outputs(c), v);
 }
 
 // The path exists and has this recipe.

@@ -5,8 +5,12 @@
 namespace groundstate::harness {
 
 PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
-  rows_are_time = std::any_of(axes.begin(), axes.end(),
-                              [](const AxisExtent& axis) { return axis.name == Time::name; });
+  const auto has = [&](std::string_view name) {
+    return std::any_of(axes.begin(), axes.end(),
+                       [&](const AxisExtent& axis) { return axis.name == name; });
+  };
+  rows_are_time = has(Time::name);
+  const std::string_view row_axis = has(State::name) ? Value::name : groundstate::Key::name;
   const auto rows_along = [this](Index extent, Index stride) {
     rows = extent;
     row_stride = stride;
@@ -28,9 +32,12 @@ PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
       rows_along(pair.length, axis.stride);
       start += pair.begin * axis.stride;
     }
-    if (axis.name == groundstate::Key::name && !rows_are_time) rows_along(axis.extent, axis.stride);
-    if ((axis.name == groundstate::Key::name && rows_are_time) || axis.name == Value::name)
+    if (axis.name == row_axis && !rows_are_time) {
+      rows_along(axis.extent, axis.stride);
+    } else if (axis.name == groundstate::Key::name || axis.name == Value::name ||
+               axis.name == State::name) {
       columns_along(axis.extent, axis.stride);
+    }
   }
 }
 

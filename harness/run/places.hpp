@@ -12,7 +12,7 @@
 namespace groundstate::harness {
 
 // Where a pair's matrix lies in a tensor. Rows are time where the tensor has it, else key; columns
-// are what is left of key and value.
+// are what is left of key and value. A tensor with the axis state has rows along value instead.
 struct PairSlice {
   Index rows = 1, columns = 1, row_stride = 0, column_stride = 0, start = 0;
   bool rows_are_time = false;

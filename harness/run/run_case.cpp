@@ -25,7 +25,7 @@ using Clock = std::chrono::steady_clock;
 struct Ran {
   std::size_t result;  // index into CaseReport::results
   PathVariant variant;
-  GuardedTensors outputs;
+  Tensors judged;
 };
 
 // The wanted path that a variant is run for in a contract: itself, or one that differs in its keys.
@@ -151,16 +151,18 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   const auto seed = static_cast<std::uint64_t>(c.integer("seed"));
   std::optional<OutputSample> sample;
   if (options.recorded_elements)
-    sample.emplace(op.outputs(c), op.pairs(c, inputs), seed, *options.recorded_elements);
+    sample.emplace(op.judged_outputs(c), op.pairs(c, inputs), seed, *options.recorded_elements);
   std::vector<Ran> ran;
   for (const std::size_t i : wanted) {
     at(i, "while running");
     Result& result = report.results[i];
-    Ran one{i, plan.variants[i], GuardedTensors(stored_outputs(op, c, plan.variants[i]))};
+    GuardedTensors outputs(stored_outputs(op, c, plan.variants[i]));
     const auto start = Clock::now();
-    result.note = run_variant(op, c, one.variant, inputs, one.outputs.tensors());
+    result.note = run_variant(op, c, plan.variants[i], inputs, outputs.tensors());
     result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    if (const auto violation = one.outputs.violation()) {
+    std::optional<std::string> violation = outputs.violation();
+    if (!violation) violation = op.violation(c, inputs, outputs.tensors());
+    if (violation) {
       result.memory_violated = true;
       result.note = *violation;
     }
@@ -168,10 +170,11 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
       result.memory_violated = true;
       result.note = "an input was written to";
     }
+    Ran one{i, plan.variants[i], op.judged(c, inputs, outputs.tensors())};
     if (sample)
-      for (const Tensor& tensor : one.outputs.tensors())
+      for (const Tensor& tensor : one.judged)
         result.recorded.push_back(record_output(*sample, result.recorded.size(), tensor));
-    if (options.save) options.save(result, inputs, one.outputs.tensors());
+    if (options.save) options.save(result, inputs, outputs.tensors());
     ran.push_back(std::move(one));
     tick();
   }
@@ -181,9 +184,9 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   std::vector<Candidate> candidates;
   for (const Ran& one : ran) {
     std::vector<ElementType> types;
-    for (const Tensor& tensor : one.outputs.tensors()) types.push_back(tensor.type());
+    for (const Tensor& tensor : one.judged) types.push_back(tensor.type());
     candidates.push_back(candidate_of(op, one.variant, std::move(types)));
-    candidates.back().outputs = &one.outputs.tensors();
+    candidates.back().outputs = &one.judged;
   }
   const std::vector<bool> chosen = choose_pairs(
       pairs, options.pairs, op.cost(c).flops * oracle_runs(wanted_fields(candidates)), seed);

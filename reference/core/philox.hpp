@@ -1,4 +1,4 @@
-// Philox4x32-10: a counter-based random generator. Sixteen bytes of output are a pure function of a
+// Philox4x32-10: a counter-based random generator (fewer rounds where a caller asks for them). Sixteen bytes of output are a pure function of a
 // 128-bit counter and a 64-bit key, so any element of any tensor can be made anywhere, in any
 // order, on any number of threads, with the same bits. Source: Salmon, Moraes, Dror, Shaw,
 // "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The known answers in
@@ -15,8 +15,8 @@ struct Philox {
   using Counter = std::array<std::uint32_t, 4>;
   using Key = std::array<std::uint32_t, 2>;
 
-  static constexpr Counter block(Counter counter, Key key) {
-    for (int round = 0; round < 10; ++round) {
+  static constexpr Counter block(Counter counter, Key key, int rounds = 10) {
+    for (int round = 0; round < rounds; ++round) {
       const std::uint64_t a = std::uint64_t{0xD2511F53u} * counter[0];
       const std::uint64_t b = std::uint64_t{0xCD9E8D57u} * counter[2];
       counter = {

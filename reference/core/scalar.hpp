@@ -1,5 +1,5 @@
-// Storage formats and their rounding: IEEE 754 binary16, bfloat16, and TF32 (an operand format
-// only).
+// Storage formats and their rounding: IEEE 754 binary16, bfloat16, fp8 (e4m3fn), and TF32 (an
+// operand format only).
 //
 //   round_to<Format>(x)   nearest value of the format, ties to even; overflow to infinity; gradual
 //                         underflow; signed zeros, infinities and NaN kept (a NaN stays a NaN).
@@ -7,7 +7,8 @@
 // A double is rounded once, straight to the target: going through float first would round twice.
 // Everything is constexpr integer arithmetic on the bits, so that host and device agree bit for
 // bit. Source: IEEE 754-2019, sections 3.4 and 4.3.1; bfloat16 and TF32 as published by their
-// vendors (8 exponent bits; 7 and 10 fraction bits).
+// vendors (8 exponent bits; 7 and 10 fraction bits); e4m3fn: Micikevicius et al. 2022, "FP8 formats
+// for deep learning".
 #pragma once
 
 #include <bit>
@@ -28,6 +29,11 @@ struct BinaryFormat {
 struct Bfloat16Format : BinaryFormat<7, 8> {};
 struct Float16Format : BinaryFormat<10, 5> {};
 struct Tf32Format : BinaryFormat<10, 8> {};
+// No infinity: the exponent that IEEE 754 keeps for it holds numbers up to 448, and one NaN.
+struct Float8Format : BinaryFormat<3, 4> {
+  static constexpr int max_exponent = 8;
+  static constexpr double largest = 448;
+};
 
 // The result is still a double (infinite where the format overflows).
 template <class Format>
@@ -141,8 +147,65 @@ class Float16Bits {
 using bf16 = Float16Bits<Bfloat16Format>;
 using fp16 = Float16Bits<Float16Format>;
 
+// 8-bit storage, e4m3fn. Construction rounds and saturates at +-448; a NaN stays a NaN.
+class fp8 {
+ public:
+  constexpr fp8() = default;
+  constexpr explicit fp8(double x) : bits_(encode(x)) {}
+  static constexpr fp8 from_bits(std::uint8_t bits) {
+    fp8 result;
+    result.bits_ = bits;
+    return result;
+  }
+  constexpr std::uint8_t bits() const { return bits_; }
+
+  constexpr explicit operator float() const {
+    const std::uint32_t sign = (bits_ & 0x80u) << 24, magnitude = bits_ & 0x7fu;
+    if (magnitude == 0x7f) return std::bit_cast<float>(sign | 0x7fc00000u);
+    if (magnitude < 8) {  // zero or a multiple of the smallest subnormal
+      const float value = static_cast<float>(magnitude) * 0x1p-9f;
+      return sign ? -value : value;
+    }
+    return std::bit_cast<float>(sign | ((magnitude << 20) + ((127u - Float8Format::bias) << 23)));
+  }
+  constexpr explicit operator double() const {
+    return static_cast<double>(static_cast<float>(*this));
+  }
+
+ private:
+  static constexpr std::uint8_t encode(double x) {
+    const auto sign = static_cast<std::uint8_t>(std::bit_cast<std::uint64_t>(x) >> 56 & 0x80u);
+    if (x != x) return sign | 0x7f;
+    const double rounded = round_to<Float8Format>(sign ? -x : x);
+    if (rounded > Float8Format::largest) return sign | 0x7e;
+    const std::uint64_t bits = std::bit_cast<std::uint64_t>(rounded);
+    const int exponent = static_cast<int>(bits >> 52) - 1023;
+    if (exponent < Float8Format::min_exponent)
+      return sign | static_cast<std::uint8_t>(rounded * 0x1p9);
+    return sign | static_cast<std::uint8_t>((exponent + Float8Format::bias) << 3 |
+                                            static_cast<int>(bits >> 49 & 7));
+  }
+
+  std::uint8_t bits_ = 0;
+};
+
 // Element types of tensors at run time: HDF5 files, case lines (`dtype=bf16`), type-erased views.
-enum class ElementType : std::uint8_t { float64, float32, bfloat16, float16, int64, int32 };
+enum class ElementType : std::uint8_t {
+  float64,
+  float32,
+  bfloat16,
+  float16,
+  int64,
+  int32,
+  int16,
+  int8,
+  float8
+};
+
+constexpr bool is_integer(ElementType type) {
+  return type == ElementType::int64 || type == ElementType::int32 || type == ElementType::int16 ||
+         type == ElementType::int8;
+}
 
 constexpr std::size_t size_of(ElementType type) {
   switch (type) {
@@ -154,7 +217,11 @@ constexpr std::size_t size_of(ElementType type) {
       return 4;
     case ElementType::bfloat16:
     case ElementType::float16:
+    case ElementType::int16:
       return 2;
+    case ElementType::int8:
+    case ElementType::float8:
+      return 1;
   }
   return 0;
 }
@@ -174,6 +241,12 @@ constexpr std::string_view name_of(ElementType type) {
       return "int64";
     case ElementType::int32:
       return "int32";
+    case ElementType::int16:
+      return "int16";
+    case ElementType::int8:
+      return "int8";
+    case ElementType::float8:
+      return "fp8";
   }
   return "?";
 }
@@ -204,6 +277,18 @@ template <>
 struct element_type_of<std::int32_t> {
   static constexpr ElementType value = ElementType::int32;
 };
+template <>
+struct element_type_of<std::int16_t> {
+  static constexpr ElementType value = ElementType::int16;
+};
+template <>
+struct element_type_of<std::int8_t> {
+  static constexpr ElementType value = ElementType::int8;
+};
+template <>
+struct element_type_of<fp8> {
+  static constexpr ElementType value = ElementType::float8;
+};
 
 // Element `index` of an array of `type`, widened exactly, and its inverse, which rounds once.
 inline double load_element(ElementType type, const void* data, std::int64_t index) {
@@ -220,6 +305,12 @@ inline double load_element(ElementType type, const void* data, std::int64_t inde
       return static_cast<double>(static_cast<const std::int64_t*>(data)[index]);
     case ElementType::int32:
       return static_cast<const std::int32_t*>(data)[index];
+    case ElementType::int16:
+      return static_cast<const std::int16_t*>(data)[index];
+    case ElementType::int8:
+      return static_cast<const std::int8_t*>(data)[index];
+    case ElementType::float8:
+      return static_cast<double>(static_cast<const fp8*>(data)[index]);
   }
   return 0;
 }
@@ -242,6 +333,15 @@ inline void store_element(ElementType type, void* data, std::int64_t index, doub
       return;
     case ElementType::int32:
       static_cast<std::int32_t*>(data)[index] = static_cast<std::int32_t>(x);
+      return;
+    case ElementType::int16:
+      static_cast<std::int16_t*>(data)[index] = static_cast<std::int16_t>(x);
+      return;
+    case ElementType::int8:
+      static_cast<std::int8_t*>(data)[index] = static_cast<std::int8_t>(x);
+      return;
+    case ElementType::float8:
+      static_cast<fp8*>(data)[index] = fp8(x);
       return;
   }
 }

@@ -3,8 +3,8 @@
 
 namespace groundstate {
 
-// Which of the element types of a case a tensor has.
-enum class ElementClass { activation, gate, state, index };
+// Which of the element types of a case a tensor has. A scale, of codes, is fp32.
+enum class ElementClass { activation, gate, state, index, scale };
 enum class Presence { required, optional };
 
 }  // namespace groundstate

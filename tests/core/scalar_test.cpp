@@ -170,6 +170,51 @@ TEST(Storage, KnownPatterns) {
   EXPECT_EQ(fp16(-0.0).bits(), 0x8000);
 }
 
+// All values of fp8 that are not negative, by pattern: no infinity, and the last pattern is NaN.
+std::vector<double> values_of_fp8() {
+  std::vector<double> values;
+  for (int p = 0; p < 0x7f; ++p)
+    values.push_back(p < 8 ? std::ldexp(p, -9) : std::ldexp(8 + p % 8, p / 8 - 10));
+  return values;
+}
+
+TEST(Fp8, WidensEveryPatternToItsValueAndBack) {
+  const std::vector<double> values = values_of_fp8();
+  for (std::size_t p = 0; p < values.size(); ++p)
+    for (const unsigned sign : {0u, 0x80u}) {
+      const auto x = fp8::from_bits(static_cast<std::uint8_t>(sign | p));
+      ASSERT_TRUE(same(static_cast<double>(x), sign ? -values[p] : values[p])) << p;
+      ASSERT_TRUE(same(static_cast<float>(x), static_cast<double>(x))) << p;
+      ASSERT_EQ(fp8(static_cast<double>(x)).bits(), sign | p);
+    }
+  for (const unsigned bits : {0x7fu, 0xffu}) {
+    const auto x = fp8::from_bits(static_cast<std::uint8_t>(bits));
+    EXPECT_TRUE(std::isnan(static_cast<float>(x)) && std::isnan(static_cast<double>(x)));
+    EXPECT_EQ(fp8(static_cast<double>(x)).bits() & 0x7f, 0x7f);
+  }
+}
+
+TEST(Fp8, TakesTheNearestAndTheEvenOfTwoAroundEveryPattern) {
+  const std::vector<double> values = values_of_fp8();
+  for (std::size_t p = 0; p + 1 < values.size(); ++p) {
+    const double middle = (values[p] + values[p + 1]) / 2;
+    const auto low = static_cast<unsigned>(p), high = static_cast<unsigned>(p + 1);
+    for (const unsigned sign : {0u, 0x80u}) {
+      const auto bits = [sign](double x) { return fp8(sign ? -x : x).bits(); };
+      EXPECT_EQ(bits(middle), sign | (p % 2 == 0 ? low : high)) << middle;
+      EXPECT_EQ(bits(std::nextafter(middle, 0)), sign | low) << middle;
+      EXPECT_EQ(bits(std::nextafter(middle, infinity)), sign | high) << middle;
+    }
+  }
+}
+
+TEST(Fp8, SaturatesAtTheLargestNumber) {
+  for (const double x : {448.0, 463.9, 464.0, 465.0, 480.0, 512.0, 1e9, infinity}) {
+    EXPECT_EQ(fp8(x).bits(), 0x7e) << x;
+    EXPECT_EQ(fp8(-x).bits(), 0xfe) << x;
+  }
+}
+
 TEST(Scalar, IsUsableInConstantExpressions) {
   static_assert(round_to<Bfloat16Format>(1.0 + 0x1p-9) == 1.0);
   static_assert(round_to<Tf32Format>(1.0f + 0x1p-11f) == 1.0f);

@@ -12,7 +12,7 @@ namespace {
 
 using harness::check, harness::Handle;
 
-constexpr int last_element_type = static_cast<int>(ElementType::int32);
+constexpr int last_element_type = static_cast<int>(ElementType::float8);
 
 // The element types of the harness, and then others.
 Handle file_type(int number) {

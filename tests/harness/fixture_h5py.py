@@ -129,7 +129,7 @@ def write(folder):
         f["inputs/q"] = np.zeros(3, bool)
     with new("float8") as f:
         f["inputs/q"] = np.zeros(3, np.uint8)
-        f["inputs/q"].attrs["dtype"] = "float8_e4m3fn"
+        f["inputs/q"].attrs["dtype"] = "float8_e5m2"
     with new("long_double") as f:
         f["inputs/q"] = np.zeros(3, np.longdouble)
     with new("null") as f:

@@ -125,6 +125,8 @@ ElementType type_of(const Case& c, ElementClass kind) {
       return keyed_type(c, "state_dtype");
     case ElementClass::index:
       return ElementType::int64;
+    case ElementClass::scale:
+      return ElementType::float32;
   }
   return ElementType::float64;
 }

@@ -1,0 +1,152 @@
+// The entry points of selective_state_update on the device. What they compute is judged by
+// `groundstate run` (paths gpu.*); here is what a case line cannot say: strides, offsets beyond
+// 2^31 elements, and what is refused, which needs no device.
+#include "gpu/selective_state_update/selective_state_update.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <functional>
+#include <vector>
+
+#include "gpu/core/buffer.hpp"
+#include "gpu/core/device.hpp"
+
+namespace groundstate::gpu::selective_state_update {
+namespace {
+
+template <class View>
+View view(const typename View::Extents& extents, ElementType type = ElementType::float32,
+          void* data = nullptr) {
+  return {type, data, extents, row_major_strides(extents)};
+}
+
+struct Example {
+  Index lanes = 2, time = 1, heads = 2, value = 8, state = 32, slots = 3;
+
+  DeviceInputs inputs() const {
+    DeviceInputs x;
+    x.x = view<decltype(x.x)>({lanes, time, heads, value});
+    x.dt = view<decltype(x.dt)>({lanes, time, heads, 1});
+    x.A = view<decltype(x.A)>({heads, 1, 1});
+    x.B = view<decltype(x.B)>({lanes, time, 1, state});
+    x.C = view<decltype(x.C)>({lanes, time, 1, state});
+    x.source = view<decltype(x.source)>({lanes, 1}, ElementType::int32);
+    return x;
+  }
+  DeviceOutputs outputs(ElementType stored = ElementType::float32) const {
+    DeviceOutputs y;
+    y.out = view<decltype(y.out)>({lanes, time, heads, value});
+    y.state = view<decltype(y.state)>({slots, heads, value, state}, stored);
+    if (has_codes(stored)) y.scale = view<decltype(y.scale)>({slots, heads, value});
+    return y;
+  }
+};
+
+void expect_refused(const std::function<void()>& call, std::string_view words) {
+  try {
+    call();
+    ADD_FAILURE() << "accepted, though: " << words;
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string_view(error.what()).find(words), std::string_view::npos) << error.what();
+  }
+}
+
+TEST(SelectiveStateUpdateOnDevice, RefusesTensorsThatDoNotFitTogether) {
+  const Example n;
+  DeviceInputs x = n.inputs();
+  x.C = view<decltype(x.C)>({2, 1, 1, 31});
+  expect_refused([&] { recurrent(x, {}, n.outputs(), {}); }, "C must have the shape of B");
+  expect_refused([&] { step(x, {}, n.outputs(), {}); }, "C must have the shape of B");
+  DeviceOutputs y = n.outputs(ElementType::int8);
+  y.scale = {};
+  expect_refused([&] { step(n.inputs(), {}, y, {}); }, "state_scale must be given exactly where");
+  expect_refused([&] { recurrent(n.inputs(), {}, n.outputs(), {}); }, "are needed");
+}
+
+TEST(SelectiveStateUpdateOnDevice, StepRefusesWhatItsAccessesCannotTake) {
+  const Example odd{.state = 30}, long_row{.state = 512}, many{.time = 65}, n;
+  expect_refused([&] { step(odd.inputs(), {}, odd.outputs(), {}); },
+                 "N must be a multiple of 4, at most 256 in fp32; got 30");
+  expect_refused([&] { step(long_row.inputs(), {}, long_row.outputs(ElementType::bfloat16), {}); },
+                 "at most 256 in bf16; got 512");
+  expect_refused([&] { step(many.inputs(), {}, many.outputs(), {}); }, "at most 64 tokens");
+  expect_refused([&] { step(n.inputs(), {}, n.outputs(ElementType::float64), {}); }, "fp64");
+  Options sequential;
+  sequential.sequential = true;
+  expect_refused([&] { step(n.inputs(), sequential, n.outputs(), {}); }, "one after the other");
+  DeviceOutputs y = n.outputs();
+  auto strides = y.state.strides();
+  strides[2] += 1;
+  y.state = {y.state.type(), y.state.data(), y.state.extents(), strides};
+  expect_refused([&] { step(n.inputs(), {}, y, {}); }, "aligned to 16 bytes");
+}
+
+// ---- on a device
+
+template <class T>
+Buffer uploaded(const char* name, const std::vector<T>& values) {
+  Buffer memory(name, values.size() * sizeof(T));
+  memory.upload(values.data(), memory.size());
+  return memory;
+}
+
+// A pool of int8, 0 all over, whose second slot begins behind 2^31 elements gives what a dense pool
+// gives.
+TEST(SelectiveStateUpdateOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
+  if (!device_name()) GTEST_SKIP() << "no CUDA device here";
+  const Example n{.lanes = 1, .slots = 2};
+  constexpr Index far = (Index{1} << 31) + 4096;
+  const Index slot = n.heads * n.value * n.state;
+  const auto numbers = [](Index count, float first) {
+    std::vector<float> result;
+    for (Index i = 0; i < count; ++i) result.push_back(first + 0.01f * static_cast<float>(i % 37));
+    return result;
+  };
+  const Buffer x = uploaded("x", numbers(n.heads * n.value, -0.2f)),
+               dt = uploaded("dt", numbers(n.heads, 0.1f)), A = uploaded("A", numbers(n.heads, -1)),
+               B = uploaded("B", numbers(n.state, -0.1f)),
+               C = uploaded("C", numbers(n.state, 0.1f)),
+               source = uploaded("source", std::vector<std::int32_t>{1});
+  for (const bool fast : {false, true}) {
+    std::vector<std::vector<std::int8_t>> stored;
+    std::vector<std::vector<float>> outs;
+    for (const Index stride : {slot, far}) {
+      const Buffer pool("pool", static_cast<std::size_t>(stride + slot), 0);
+      const Buffer out("out", sizeof(float) * static_cast<std::size_t>(n.heads * n.value));
+      const Buffer own_scale = uploaded("scale", numbers(2 * n.heads * n.value, 0.01f));
+      DeviceInputs in = n.inputs();
+      in.x = {ElementType::float32, x.data(), in.x.extents(), in.x.strides()};
+      in.dt = {ElementType::float32, dt.data(), in.dt.extents(), in.dt.strides()};
+      in.A = {ElementType::float32, A.data(), in.A.extents(), in.A.strides()};
+      in.B = {ElementType::float32, B.data(), in.B.extents(), in.B.strides()};
+      in.C = {ElementType::float32, C.data(), in.C.extents(), in.C.strides()};
+      in.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
+      DeviceOutputs y = n.outputs(ElementType::int8);
+      y.out = {ElementType::float32, out.data(), y.out.extents(), y.out.strides()};
+      y.scale = {ElementType::float32, own_scale.data(), y.scale.extents(), y.scale.strides()};
+      auto strides = y.state.strides();
+      strides[0] = stride;
+      y.state = {ElementType::int8, pool.data(), y.state.extents(), strides};
+      if (fast) {
+        step(in, {}, y, {});
+      } else {
+        const Buffer workspace("workspace", recurrent_workspace(in, y, {}));
+        recurrent(in, {}, y, {{}, workspace.data(), workspace.size()});
+        synchronize();
+      }
+      std::vector<std::int8_t> whole(static_cast<std::size_t>(stride + slot));
+      pool.download(whole.data(), whole.size());
+      stored.emplace_back(whole.end() - slot, whole.end());
+      outs.emplace_back(static_cast<std::size_t>(n.heads * n.value));
+      out.download(outs.back().data(), out.size());
+      for (Index i = 0; i < slot; ++i) ASSERT_EQ(whole[static_cast<std::size_t>(i)], 0);
+    }
+    EXPECT_EQ(stored[0], stored[1]);
+    EXPECT_EQ(outs[0], outs[1]);
+    EXPECT_NE(stored[0], std::vector<std::int8_t>(static_cast<std::size_t>(slot), 0));
+  }
+}
+
+}  // namespace
+}  // namespace groundstate::gpu::selective_state_update
