@@ -58,6 +58,8 @@ bench-gpu:
 	  -o reports/bench-gpu/backward.jsonl
 	$(GROUNDSTATE) bench @data/bench_gpu_step.cases --path gpu.step:single \
 	  --path gpu.step:single-bf16-state -o reports/bench-gpu/step.jsonl
+	$(GROUNDSTATE) bench @data/selective_state_update_bench.cases --path gpu.step:single \
+	  -o reports/bench-gpu/selective_state_update.jsonl
 	if python3 -c 'import fla'; then GROUNDSTATE=$(GROUNDSTATE) python3 harness/python/fla_rows.py \
 	  @data/bench_gpu_forward.cases @data/bench_gpu_backward.cases --no-guard \
 	  -o reports/bench-gpu/fla.jsonl; fi

@@ -45,12 +45,10 @@ std::vector<Finding> examine(const SourceTree& tree, std::span<const std::string
   const EvidenceFolder evidence = read_evidence_folder(tree.path(evidence_folder));
   if (!evidence.unreadable.empty()) result.push_back({"evidence", "", "", evidence.unreadable});
   const std::vector<Case> quick = quick_cases(tree);
-  of_each([&](const Operator& op, const HardInputs& own) {
+  of_each([&](const Operator& op, const HardInputs&) {
     std::vector<Path> paths;
     std::ranges::copy_if(op.paths(), std::back_inserter(paths), &Path::needs_device);
-    std::vector<Case> cases = quick;
-    for (const CaseEntry& entry : own.entries) cases.push_back(entry.value);
-    return check_evidence(tree, op, paths, cases, evidence.files);
+    return check_evidence(tree, op, paths, quick, evidence.files);
   });
   append(check_readme(tree, verbs, evidence.files));
   of_each([&](const Operator& op, const HardInputs&) {
