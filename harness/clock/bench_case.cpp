@@ -1,5 +1,4 @@
 #include "harness/clock/bench_case.hpp"
-#include "harness/evidence/evidence.hpp"
 
 #include <fmt/format.h>
 
@@ -10,6 +9,7 @@
 #include "harness/operators/device_run.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/today.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -169,7 +169,7 @@ void bench_case(const Operator& op, const CaseEntry& entry, const RunOptions& op
     if (ceilings != nullptr) {
       row.device = ceilings->clock().device();
       row.driver = ceilings->clock().driver();
-      row.date = origin_here().date;
+      row.date = today();
       row.cold = ceilings->protocol().cold;
     }
     if (row.status != Status::passed && row.status != Status::marginal) {

@@ -1,10 +1,7 @@
-#include <fmt/chrono.h>
-#include <fmt/format.h>
-
-#include <chrono>
 #include <fstream>
 
 #include "harness/evidence/evidence.hpp"
+#include "harness/run/today.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -19,11 +16,6 @@ std::string driver_version() {
 
 }  // namespace
 
-Origin origin_here() {
-  return {fmt::format("{:%F}", fmt::gmtime(std::time(nullptr))),
-          driver_version(),
-          GROUNDSTATE_TOOLKIT,
-          {}};
-}
+Origin origin_here() { return {today(), driver_version(), GROUNDSTATE_TOOLKIT, {}}; }
 
 }  // namespace groundstate::harness
