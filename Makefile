@@ -63,7 +63,7 @@ bench-gpu:
 	if python3 -c 'import fla'; then GROUNDSTATE=$(GROUNDSTATE) python3 harness/python/fla_rows.py \
 	  @data/bench_gpu_forward.cases @data/bench_gpu_backward.cases --no-guard \
 	  -o reports/bench-gpu/fla.jsonl; fi
-	cat reports/bench-gpu/*.jsonl > reports/bench-gpu/timings_h100.jsonl
+	grep -h '"median"' reports/bench-gpu/*.jsonl > reports/bench-gpu/timings_h100.jsonl
 	$(GROUNDSTATE) report reports/bench-gpu/timings_h100.jsonl -o reports/bench-gpu
 
 format:

@@ -269,7 +269,8 @@ list speed_data(const Overview& overview) {
   list rows;
   for (const ComparedTiming& own : overview.timings) {
     const BenchRow& row = own.timing->row;
-    rows.push_back(object{{"status", std::string(name_of(row.status))},
+    rows.push_back(object{{"first", data(own.first)},
+                          {"status", std::string(name_of(row.status))},
                           {"case", row.case_text},
                           {"path", path_and_library(row)},
                           {"device", row.device},

@@ -97,6 +97,7 @@ std::vector<ComparedTiming> compared(const std::vector<ReportedTiming>& timings)
     for (const ReportedTiming* const own : group) {
       ComparedTiming& line = result.emplace_back();
       line.timing = own;
+      line.first = own == group.front();
       if (!comparable(own->row)) continue;
       line.ratio = median(own) / median(best);
       line.libraries = other_libraries(own, group);

@@ -128,18 +128,18 @@ TEST_F(Timings, OfOneCaseAndDeviceAreComparedAndNoOthers) {
       of_library("fla", "fused", 3e-4), of_library("mamba", "scan", 8e-4)});
   std::vector<std::string> lines;
   for (const ComparedTiming& own : compared(records.timings))
-    lines.push_back(fmt::format("{} {} {}", path_and_library(own.timing->row),
-                                own.ratio ? fmt::format("{:.2f}", *own.ratio) : "-",
-                                fmt::join(own.libraries, "; ")));
+    lines.push_back(fmt::format(
+        "{}{} {} {}", own.first ? "# " : "", path_and_library(own.timing->row),
+        own.ratio ? fmt::format("{:.2f}", *own.ratio) : "-", fmt::join(own.libraries, "; ")));
   EXPECT_EQ(lines, (std::vector<std::string>{
-                       "recurrent 4.00 0.50 chunk (fla); 2.00 scan (mamba)",
+                       "# recurrent 4.00 0.50 chunk (fla); 2.00 scan (mamba)",
                        "chunked 1.00 2.00 chunk (fla); 8.00 scan (mamba)",
                        "fused - ",
                        "chunk (fla) 2.00 4.00 scan (mamba)",
                        "fused (fla) 3.00 2.67 scan (mamba)",
                        "scan (mamba) 8.00 0.25 chunk (fla)",
-                       "chunked 1.00 ",
-                       "chunked 1.00 ",
+                       "# chunked 1.00 ",
+                       "# chunked 1.00 ",
                    }));
 }
 
