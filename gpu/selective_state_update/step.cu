@@ -1,4 +1,4 @@
-// gpu.step: a few tokens on slots of a pool, at the speed of memory.
+// gpu.step: a few tokens on slots of a pool, in wide accesses.
 //
 //   S[p, n] := fma(S[p, n], decay, (B[n] d) x[p])
 //   y[p] = sum_n S[p, n] C[n],  out = (y + D x) silu(z)
@@ -15,6 +15,9 @@
 // Limits: step_refusal().
 // Bytes: 2 P N of the pool's type for each lane and head, beside the tokens; B 128, H 48, P 64,
 // N 128 in fp32: 403 MB, 134 us at 3 TB/s. 5 P N flop a token: far below any limit.
+// Measured on an H100, H48 P64 N128, B 32 / 128 / 256: fp32 states 62 / 219 / 430 us, 65 % of a copy
+// of the same bytes; bf16 54 / 180 / 345 us, 41 %. Few bytes are under way a CTA, and a slot's number
+// comes before the first of them: what there is to gain.
 #include <array>
 #include <bit>
 #include <stdexcept>
