@@ -42,10 +42,21 @@ constexpr bool limits_memory = false;
 constexpr bool limits_memory = true;
 #endif
 
-std::uint64_t address_space_in_use() {
+// Bytes of this process by a column of /proc/self/statm.
+enum class Pages { address_space = 0, data = 5 };
+std::uint64_t in_use(Pages column) {
+  std::ifstream file("/proc/self/statm");
   std::uint64_t pages = 0;
-  std::ifstream("/proc/self/statm") >> pages;
+  for (int i = 0; i <= static_cast<int>(column); ++i) file >> pages;
   return pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
+template <class Resource>
+void limit(Resource resource, Pages column, const std::optional<std::uint64_t>& more) {
+  rlimit space{};
+  if (!limits_memory || !more || getrlimit(resource, &space) != 0) return;
+  space.rlim_cur = std::min<rlim_t>(space.rlim_max, in_use(column) + *more);
+  setrlimit(resource, &space);
 }
 
 void confine(const IsolationLimits& limits, pid_t parent, int said) {
@@ -57,10 +68,8 @@ void confine(const IsolationLimits& limits, pid_t parent, int said) {
     std::signal(signal, SIG_DFL);
   const rlimit no_core{0, 0};
   setrlimit(RLIMIT_CORE, &no_core);
-  if (rlimit space{}; limits_memory && limits.memory && getrlimit(RLIMIT_AS, &space) == 0) {
-    space.rlim_cur = std::min<rlim_t>(space.rlim_max, address_space_in_use() + *limits.memory);
-    setrlimit(RLIMIT_AS, &space);
-  }
+  limit(RLIMIT_AS, Pages::address_space, limits.memory);
+  limit(RLIMIT_DATA, Pages::data, limits.private_memory);
   prctl(PR_SET_DUMPABLE, 0);
   if (const int null = open("/dev/null", O_RDWR | O_CLOEXEC); null >= 0) {
     dup2(null, STDIN_FILENO);

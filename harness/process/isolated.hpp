@@ -22,6 +22,8 @@ struct IsolationLimits {
   std::optional<std::uint64_t> memory;            // address space beyond that of the parent, bytes
   // Of all its threads: an endless loop is known by it, whatever the machine or a disk takes.
   std::optional<std::chrono::milliseconds> processor_time = {};
+  // Beyond that of the parent, without what is shared with it, bytes.
+  std::optional<std::uint64_t> private_memory = {};
 };
 
 using Send = std::function<void(std::string_view)>;

@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -176,6 +177,25 @@ TEST(Isolated, TooMuchMemoryIsRefusedToTheChildAlone) {
         }
       },
       {{}, std::uint64_t{64} << 20});
+  EXPECT_EQ(end.number, 5);
+}
+
+TEST(Isolated, PrivateMemoryHasALimitOfItsOwn) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "the sanitizer's address space has no limit";
+#endif
+  constexpr std::size_t large = std::size_t{256} << 20;
+  const IsolatedEnd end = run(
+      [](const Send&) {
+        if (mmap(nullptr, large, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0) ==
+            MAP_FAILED)
+          _exit(7);
+        _exit(mmap(nullptr, large, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+                      MAP_FAILED
+                  ? 5
+                  : 9);
+      },
+      {{}, {}, {}, std::uint64_t{64} << 20});
   EXPECT_EQ(end.number, 5);
 }
 
