@@ -11,15 +11,10 @@
 
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
+#include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::selective_state_update {
 namespace {
-
-template <class View>
-View view(const typename View::Extents& extents, ElementType type = ElementType::float32,
-          void* data = nullptr) {
-  return {type, data, extents, row_major_strides(extents)};
-}
 
 struct Example {
   Index lanes = 2, time = 1, heads = 2, value = 8, state = 32, slots = 3;

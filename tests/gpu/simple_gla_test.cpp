@@ -13,17 +13,12 @@
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
 #include "reference/core/philox.hpp"
+#include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::simple_gla {
 namespace {
 
-// ---- views of memory that nothing may touch
-
-template <class View>
-View view(const typename View::Extents& extents, ElementType type = ElementType::float32,
-          void* data = nullptr) {
-  return {type, data, extents, row_major_strides(extents)};
-}
+// ---- tensors in memory that nothing may touch
 
 struct Example {
   Index batch = 2, time = 3, heads = 2, value_heads = 4, key = 16, value = 8;

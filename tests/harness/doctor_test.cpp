@@ -23,6 +23,7 @@
 #include "harness/operators/registry.hpp"
 #include "harness/run/run_case.hpp"
 #include "tests/harness/expect_contains.hpp"
+#include "tests/harness/faulty_operator.hpp"
 #include "tests/harness/program.hpp"
 #include "tests/harness/temporary_folder.hpp"
 
@@ -170,52 +171,19 @@ TEST_F(Doctor, APathThatNoHardInputCanRunIsNamed) {
 }
 
 // simple_gla, which declares something else: what no tree can be made to hold.
-class Misdeclared : public Operator {
+class Misdeclared : public FaultyOperator {
  public:
+  Misdeclared() : FaultyOperator(operator_of(parse_case("simple_gla", grammars()))) {}
+
   std::vector<EqualVariants> declared_pairs;
   std::vector<std::string> variants{"recurrent",     "step",       "scan",
                                     "hillis_steele", "chunk_scan", "chunked",
                                     "fused",         "segmented",  "parallel"};
   std::vector<KeyValueHelp> declared_regimes;
 
-  const Grammar& grammar() const override { return own_.grammar(); }
-  std::string formula() const override { return own_.formula(); }
   std::vector<KeyValueHelp> regimes() const override { return declared_regimes; }
-  std::span<const Key> path_keys() const override { return own_.path_keys(); }
-  std::span<const Path> paths() const override { return own_.paths(); }
   std::vector<EqualVariants> equal_variants() const override { return declared_pairs; }
   std::vector<std::string> default_variants(const Case&) const override { return variants; }
-  std::vector<TensorSpec> inputs(const Case& c) const override { return own_.inputs(c); }
-  std::vector<TensorSpec> outputs(const Case& c) const override { return own_.outputs(c); }
-  Cost cost(const Case& c) const override { return own_.cost(c); }
-  Case infer(const Case& c, const Tensors& x) const override { return own_.infer(c, x); }
-  void validate(const Case& c, const Tensors& x) const override { own_.validate(c, x); }
-  std::optional<std::string> unsupported(const Case& c, const PathVariant& v) const override {
-    return own_.unsupported(c, v);
-  }
-  std::string run(const Case& c, const PathVariant& v, const Tensors& x,
-                  Tensors& y) const override {
-    return own_.run(c, v, x, y);
-  }
-  std::vector<Pair> pairs(const Case& c, const Tensors& x) const override {
-    return own_.pairs(c, x);
-  }
-  PairOutputs oracle(const Case& c, const Tensors& x, const Pair& pair,
-                     const Perturbation& how) const override {
-    return own_.oracle(c, x, pair, how);
-  }
-  PairOutputs emulate(const Case& c, const PathVariant& v, const Tensors& x,
-                      const Pair& pair) const override {
-    return own_.emulate(c, v, x, pair);
-  }
-  bool zero_by_definition(const Case& c, std::string_view name, const Pair& pair) const override {
-    return own_.zero_by_definition(c, name, pair);
-  }
-  std::vector<CarriedState> carried_states() const override { return own_.carried_states(); }
-  Index resume_interval(const PathVariant& v) const override { return own_.resume_interval(v); }
-
- private:
-  const Operator& own_ = operator_of(parse_case("simple_gla", grammars()));
 };
 
 HardInputs lines(const std::vector<std::string>& texts) {

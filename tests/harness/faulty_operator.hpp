@@ -33,6 +33,27 @@ class FaultyOperator : public Operator {
   }
   std::vector<TensorSpec> inputs(const Case& c) const override { return own_.inputs(c); }
   std::vector<TensorSpec> outputs(const Case& c) const override { return own_.outputs(c); }
+  std::vector<Contract> contracts(const Case& c, const PathVariant& v,
+                                  const Tensors& inputs) const override {
+    return own_.contracts(c, v, inputs);
+  }
+  void start(const Case& c, const Tensors& inputs, Tensors& outputs) const override {
+    own_.start(c, inputs, outputs);
+  }
+  std::optional<std::string> violation(const Case& c, const Tensors& inputs,
+                                       const Tensors& outputs) const override {
+    return own_.violation(c, inputs, outputs);
+  }
+  std::vector<TensorSpec> judged_outputs(const Case& c) const override {
+    return own_.judged_outputs(c);
+  }
+  Tensors judged(const Case& c, const Tensors& inputs, const Tensors& outputs) const override {
+    return own_.judged(c, inputs, outputs);
+  }
+  double elements_per_error(const Case& c, std::string_view tensor) const override {
+    return own_.elements_per_error(c, tensor);
+  }
+  bool same_alone(const PathVariant& v) const override { return own_.same_alone(v); }
   Cost cost(const Case& c) const override { return own_.cost(c); }
   double path_flops(const Case& c, const PathVariant& v) const override {
     return own_.path_flops(c, v);
@@ -50,8 +71,7 @@ class FaultyOperator : public Operator {
     if (after_run) after_run(v, outputs);
     return note;
   }
-  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& v,
-                                     const Tensors& inputs,
+  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& v, const Tensors& inputs,
                                      const Tensors& outputs) const override {
     return own_.prepare(c, v, inputs, outputs);
   }
