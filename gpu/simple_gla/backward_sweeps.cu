@@ -91,8 +91,16 @@ BackwardSweeps backward_sweeps(Workspace& workspace, const DeviceBackwardInputs&
   return p;
 }
 
-void finish_backward(const BackwardSweeps& p, const DeviceBackwardOutputs& y, cudaStream_t stream) {
-  if (p.with_gates) gate_gradient(p.gates, stream);
+void run_backward(const BackwardSweeps& p, const DeviceBackwardOutputs& y, cudaStream_t stream) {
+  run_sweep<Purpose::outputs>(p.value, p.of_values, stream);
+  if (p.with_gates) {
+    run_sweep<Purpose::keep_states>(p.query, p.of_keys, stream);
+    run_sweep<Purpose::multiply_states>(p.key, p.of_keys, stream);
+    gate_gradient(p.gates, stream);
+  } else {
+    run_sweep<Purpose::outputs>(p.query, p.of_keys, stream);
+    run_sweep<Purpose::outputs>(p.key, p.of_keys, stream);
+  }
   if (p.group > 1) {
     sum_heads(p.query_parts, p.group, y.query, stream);
     sum_heads(p.key_parts, p.group, y.key, stream);

@@ -27,8 +27,8 @@ BackwardSweeps backward_sweeps(Workspace& workspace, const DeviceBackwardInputs&
                                const Options& options, const DeviceBackwardOutputs& y,
                                Index num_steps, Index value_tile, Index dg_chunks);
 
-// What follows the sweeps.
-void finish_backward(const BackwardSweeps& sweeps, const DeviceBackwardOutputs& y,
-                     cudaStream_t stream);
+// Queues the sweeps and what follows them.
+void run_backward(const BackwardSweeps& sweeps, const DeviceBackwardOutputs& y,
+                  cudaStream_t stream);
 
 }  // namespace groundstate::gpu::simple_gla

@@ -16,14 +16,14 @@ namespace groundstate::gpu::simple_gla {
 namespace {
 
 struct Plan {
-  BackwardSweeps second;
-  Sweep query_states, key_states;
+  BackwardSweeps sweeps;
+  Sweep query_states, key_states;  // of the first pass
 };
 
 Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& options,
           const DeviceBackwardOutputs& y, const ChunkedBackwardForm& form) {
   Plan p{backward_sweeps(workspace, x, options, y, form.num_steps, form.value_tile, 1), {}, {}};
-  Sweep &query = p.second.query, &key = p.second.key;
+  Sweep &query = p.sweeps.query, &key = p.sweeps.key;
   const Index slots = group_slots(1, query.batch * query.time, query.sequences);
   const Index blocks = slots * query.heads * blocks_of(query.value.columns);
   const Index operands = blocks * operand_fragments_of_block(query.key.columns, query.type);
@@ -37,7 +37,7 @@ Plan plan(Workspace& workspace, const DeviceBackwardInputs& x, const Options& op
   p.query_states = query;
   p.key_states = key;
   key.final_state = {};
-  query.segments.count = key.segments.count = blocks_of(query.time);  // of chunk_length tokens
+  query.segments.count = key.segments.count = number_of_chunks(static_cast<int>(query.time));
   return p;
 }
 
@@ -55,7 +55,7 @@ Index chunked_backward_num_steps(const DeviceBackwardInputs& x, const DeviceBack
                                  const ChunkedBackwardForm& form) {
   Workspace none;
   const Plan p = plan(none, x, {}, y, form);
-  return sweep_stages<Purpose::outputs>(p.second.value.key.columns, p.second.of_values);
+  return sweep_stages<Purpose::outputs>(p.sweeps.value.key.columns, p.sweeps.of_values);
 }
 
 void chunked_backward(const DeviceBackwardInputs& x, const Options& options,
@@ -65,18 +65,9 @@ void chunked_backward(const DeviceBackwardInputs& x, const Options& options,
   const Plan p = plan(workspace, x, options, y, form);
   require_workspace(launch, workspace.size());
   const cudaStream_t stream = cuda_stream(launch);
-  const BackwardSweeps& second = p.second;
-  run_sweep<Purpose::states>(p.query_states, second.of_keys, stream);
-  run_sweep<Purpose::states>(p.key_states, second.of_keys, stream);
-  run_sweep<Purpose::outputs>(second.value, second.of_values, stream);
-  if (second.with_gates) {
-    run_sweep<Purpose::keep_states>(second.query, second.of_keys, stream);
-    run_sweep<Purpose::multiply_states>(second.key, second.of_keys, stream);
-  } else {
-    run_sweep<Purpose::outputs>(second.query, second.of_keys, stream);
-    run_sweep<Purpose::outputs>(second.key, second.of_keys, stream);
-  }
-  finish_backward(second, y, stream);
+  run_sweep<Purpose::states>(p.query_states, p.sweeps.of_keys, stream);
+  run_sweep<Purpose::states>(p.key_states, p.sweeps.of_keys, stream);
+  run_backward(p.sweeps, y, stream);
 }
 
 }  // namespace groundstate::gpu::simple_gla

@@ -43,16 +43,7 @@ void fused_backward(const DeviceBackwardInputs& x, const Options& options,
   Workspace workspace(launch);
   const BackwardSweeps p = plan(workspace, x, options, y, form);
   require_workspace(launch, workspace.size());
-  const cudaStream_t stream = cuda_stream(launch);
-  if (p.with_gates) {
-    run_sweep<Purpose::keep_states>(p.query, p.of_keys, stream);
-    run_sweep<Purpose::multiply_states>(p.key, p.of_keys, stream);
-  } else {
-    run_sweep<Purpose::outputs>(p.query, p.of_keys, stream);
-    run_sweep<Purpose::outputs>(p.key, p.of_keys, stream);
-  }
-  run_sweep<Purpose::outputs>(p.value, p.of_values, stream);
-  finish_backward(p, y, stream);
+  run_backward(p, y, cuda_stream(launch));
 }
 
 }  // namespace groundstate::gpu::simple_gla
