@@ -32,8 +32,8 @@ __device__ inline float clamped_log_decay(const GateTensors& x, Index batch, Ind
   return clamped(d);
 }
 
-// What is known of a chunk, most of it by row. 16-byte aligned.
-struct ChunkGates {
+// What is known of a chunk, most of it by row. Four numbers are read at a time.
+struct alignas(16) ChunkGates {
   float2 sum[chunk_length];        // G_i in base 2: high, low
   float from_start[chunk_length];  // exp(G_i) read_scale
   float until_end[chunk_length];   // exp(G_last - G_i) update_scale; 0: no such row
@@ -41,7 +41,6 @@ struct ChunkGates {
   float decay;                     // exp(G_last)
   int first_token;                 // TokenRange::first_token
   int whole;                       // whether the copy engine may write all of its rows
-  int unused[3];
 };
 
 struct TwoFloat {

@@ -540,20 +540,26 @@ __device__ float fragment_product(const Accumulator (&state)[key_blocks], int th
 
 // ---- phase: dots
 
-// The sum of own . y over the chunk and the warp's 16 columns.
-template <class T>
-__device__ float sum_of_dots(const Block& own, const Accumulator& y, int warp, int lane) {
-  float sum = 0;
+// Calls use(n, low, high, d) for rows [8 n, 8 n + 8) of the chunk, of which a lane has two (x and
+// y) in two of the warp's 16 columns: own in `low` and `high`, y in d[2 column + row].
+template <class T, class Use>
+__device__ void with_own(const Block& own, const Accumulator& y, int warp, int lane, Use&& use) {
 #pragma unroll
   for (int step = 0; step < 4; ++step) {
     const OperandA x = transposed_operand(&own, step, warp, lane);
 #pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const float* const d = y.d + 4 * (2 * step + j);
-      const float2 low = unpack<T>(x.a[2 * j]), high = unpack<T>(x.a[2 * j + 1]);
-      sum = fmaf(low.x, d[0], fmaf(low.y, d[1], fmaf(high.x, d[2], fmaf(high.y, d[3], sum))));
-    }
+    for (int j = 0; j < 2; ++j)
+      use(2 * step + j, unpack<T>(x.a[2 * j]), unpack<T>(x.a[2 * j + 1]), y.d + 4 * (2 * step + j));
   }
+}
+
+// The sum of own . y over the chunk and the warp's 16 columns.
+template <class T>
+__device__ float sum_of_dots(const Block& own, const Accumulator& y, int warp, int lane) {
+  float sum = 0;
+  with_own<T>(own, y, warp, lane, [&](int, float2 low, float2 high, const float* d) {
+    sum = fmaf(low.x, d[0], fmaf(low.y, d[1], fmaf(high.x, d[2], fmaf(high.y, d[3], sum))));
+  });
   return sum_of_warp(sum);
 }
 
@@ -561,17 +567,10 @@ __device__ float sum_of_dots(const Block& own, const Accumulator& y, int warp, i
 template <class T>
 __device__ void write_dots(const Block& own, const Accumulator& y, int warp, int lane, float* to) {
   float sum[16];
-#pragma unroll
-  for (int step = 0; step < 4; ++step) {
-    const OperandA x = transposed_operand(&own, step, warp, lane);
-#pragma unroll
-    for (int j = 0; j < 2; ++j) {
-      const float* const d = y.d + 4 * (2 * step + j);
-      const float2 low = unpack<T>(x.a[2 * j]), high = unpack<T>(x.a[2 * j + 1]);
-      sum[4 * step + 2 * j] = fmaf(low.x, d[0], high.x * d[2]);
-      sum[4 * step + 2 * j + 1] = fmaf(low.y, d[1], high.y * d[3]);
-    }
-  }
+  with_own<T>(own, y, warp, lane, [&](int n, float2 low, float2 high, const float* d) {
+    sum[2 * n] = fmaf(low.x, d[0], high.x * d[2]);
+    sum[2 * n + 1] = fmaf(low.y, d[1], high.y * d[3]);
+  });
   // Eight lanes have the same 16 rows: each round halves what a lane has left.
   const auto halve = [&]<int half, int bit>() {
 #pragma unroll
