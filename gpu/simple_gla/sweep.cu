@@ -201,19 +201,28 @@ __device__ void for_each_block(const Arguments& s, const Maps& maps, const Work&
       use(shared.own(stage)[b], s.own, maps.own, w.first_column + 64 * b);
 }
 
+// The threads that bring chunks: one where the copy engine takes them all. Each waits for `empty`
+// and arrives at `full` in every phase, also where it has nothing to bring: whoever left one out
+// could find the phase after the next, and whoever followed the wait of another is a race to
+// racecheck.
+template <class Tile>
+__device__ int loaders(const Arguments& s) {
+  return s.copy_engine && !s.offsets ? 1 : Tile::loader_threads;
+}
+
 template <class Tile>
 __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
                             const Shared<Tile>& shared, int thread) {
   namespace ptx = cuda::ptx;
+  if (thread >= loaders<Tile>(s)) return;
   RingPosition at;
   for (int c = w.range.first_chunk; c < w.range.first_chunk + w.range.chunks; ++c) {
     const Rows rows = w.range.rows(c);
     const int token = w.range.first_token(c);
     Barrier& full = shared.full[at.stage];
-    // Who takes no part in a phase must not wait for it: it may find the one after the next.
+    shared.empty[at.stage].wait(at.empty());
     if (s.copy_engine && (rows.all() || !s.offsets)) {
       if (thread == 0) {
-        shared.empty[at.stage].wait(at.empty());
         full.arrive_expecting(Tile::stage_blocks * sizeof(Block));
         for_each_block(s, maps, w, shared, at.stage,
                        [&](Block& block, const Operand& x, const CUtensorMap& map, Index column) {
@@ -224,10 +233,10 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
                          ptx::cp_async_bulk_tensor(ptx::space_cluster, ptx::space_global,
                                                    block.bytes, &map, place, full.word());
                        });
+      } else {
+        full.arrive();
       }
     } else {
-      if (thread == 0) shared.empty[at.stage].wait(at.empty());
-      named_barrier<Tile::loader_threads>(1 + Tile::value_blocks);
       for_each_block(s, maps, w, shared, at.stage,
                      [&](Block& block, const Operand& x, const CUtensorMap&, Index column) {
                        load_block<Tile>(block, x,
@@ -236,8 +245,7 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
                                         column, rows, s.vector_loads, thread);
                      });
       fence_async_proxy();
-      named_barrier<Tile::loader_threads>(1 + Tile::value_blocks);
-      if (thread == 0) full.arrive();
+      full.arrive();
     }
     at.advance(s.stages);
   }
@@ -845,7 +853,7 @@ __global__ void __launch_bounds__(Tile::threads, 1)
   const Shared<Tile> shared(memory, s.stages);
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < s.stages; ++stage) {
-      shared.full[stage].init(1 + warp_threads);
+      shared.full[stage].init(warp_threads + loaders<Tile>(s));
       shared.empty[stage].init(warpgroup_threads *
                                (Tile::value_blocks + (Tile::with_output ? 1 : 0)));
     }
