@@ -5,21 +5,24 @@
 namespace groundstate::gpu::simple_gla {
 namespace {
 
-__global__ void sum_value_heads(const float* parts, Index group,
+template <class Scalar>
+__global__ void sum_value_heads(const Scalar* parts, Index group,
                                 DeviceView<Any, Batch, Time, Head, Key> gradient) {
   const Index keys = gradient.extent<Key>(), heads = gradient.extent<Head>(),
               time = gradient.extent<Time>();
   const Index i = Index{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= gradient.extent<Batch>() * time * heads * keys) return;
   const Index key = i % keys, head = i / keys % heads, token = i / keys / heads;
-  float sum = 0;
-  for (Index r = 0; r < group; ++r) sum += parts[((token * heads + head) * group + r) * keys + key];
+  const Scalar* const own = parts + (token * heads + head) * group * keys + key;
+  Scalar sum = own[0];
+  for (Index r = 1; r < group; ++r) sum += own[r * keys];
   store(gradient, sum, Batch{token / time}, Time{token % time}, Head{head}, Key{key});
 }
 
 }  // namespace
 
-void sum_heads(const float* parts, Index group,
+template <class Scalar>
+void sum_heads(const Scalar* parts, Index group,
                const DeviceView<Any, Batch, Time, Head, Key>& gradient, cudaStream_t stream) {
   const Index elements = gradient.extent<Batch>() * gradient.extent<Time>() *
                          gradient.extent<Head>() * gradient.extent<Key>();
@@ -29,5 +32,10 @@ void sum_heads(const float* parts, Index group,
                     stream>>>(parts, group, gradient);
   check(cudaGetLastError());
 }
+
+template void sum_heads(const float*, Index, const DeviceView<Any, Batch, Time, Head, Key>&,
+                        cudaStream_t);
+template void sum_heads(const double*, Index, const DeviceView<Any, Batch, Time, Head, Key>&,
+                        cudaStream_t);
 
 }  // namespace groundstate::gpu::simple_gla

@@ -1,5 +1,5 @@
-// dq or dk where heads share value heads: the sum over the value heads of a group, in ascending
-// order, in fp32.
+// dq or dk where value heads share a head: the sum over those of a group, in ascending order, in
+// the type of the parts.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -9,7 +9,8 @@
 namespace groundstate::gpu::simple_gla {
 
 // `parts` is [batch, time, value head, key]; `group` value heads share a head. Queues one kernel.
-void sum_heads(const float* parts, Index group,
+template <class Scalar>
+void sum_heads(const Scalar* parts, Index group,
                const DeviceView<Any, Batch, Time, Head, Key>& gradient, cudaStream_t stream);
 
 }  // namespace groundstate::gpu::simple_gla

@@ -21,6 +21,7 @@
 #include <string>
 
 #include "gpu/core/check.hpp"
+#include "gpu/simple_gla/head_gradient.hpp"
 #include "gpu/simple_gla/tile.cuh"
 
 namespace groundstate::gpu::simple_gla {
@@ -239,27 +240,7 @@ __global__ void __launch_bounds__(threads)
   if (threadIdx.x == 0) store<Scalar>(y, total, ValueHead{head});
 }
 
-// A gradient of q or k: x [batch][time][value head][channel] summed over the heads of a group.
-template <class Scalar>
-__global__ void sum_value_heads(const Scalar* x, Index group,
-                                const __grid_constant__ DeviceView<Any, Batch, Time, Head, Key> y) {
-  const Index time = y.extent<Time>(), heads = y.extent<Head>(), channels = y.extent<Key>();
-  const Index elements = y.extent<Batch>() * time * heads * channels;
-  for (Index i = Index{blockIdx.x} * blockDim.x + threadIdx.x; i < elements;
-       i += Index{gridDim.x} * blockDim.x) {
-    const Index channel = i % channels, row = i / channels;  // row: [batch][time][head]
-    Scalar sum = x[row * group * channels + channel];
-    for (Index r = 1; r < group; ++r) sum += x[(row * group + r) * channels + channel];
-    store<Scalar>(y, sum, Batch{row / heads / time}, Time{row / heads % time}, Head{row % heads},
-                  Key{channel});
-  }
-}
-
 // ---- launch
-
-unsigned grid(Index elements) {
-  return static_cast<unsigned>(std::clamp<Index>((elements + 255) / 256, 1, 4096));
-}
 
 // The tensors of one call with everything in the workspace.
 template <class Scalar>
@@ -405,18 +386,13 @@ void run(const DeviceBackwardInputs& x, const Options& options, const DeviceBack
   launch_recurrence<Scalar>(call.dq, call.dq_states, launch.stream);
   launch_recurrence<Scalar>(call.dk, call.dk_states, launch.stream);
   launch_recurrence<Scalar>(call.dv, call.dv_states, launch.stream);
-  if (elements > 0) {
-    const Index group = n.value_heads / n.heads;
-    const unsigned blocks = grid(n.batch * n.time * n.heads * n.key);
-    sum_value_heads<Scalar><<<blocks, 256, 0, stream>>>(call.dq_of_heads, group, y.query);
-    check(cudaGetLastError());
-    sum_value_heads<Scalar><<<blocks, 256, 0, stream>>>(call.dk_of_heads, group, y.key);
-    check(cudaGetLastError());
-  }
+  sum_heads(call.dq_of_heads, n.value_heads / n.heads, y.query, stream);
+  sum_heads(call.dk_of_heads, n.value_heads / n.heads, y.key, stream);
   if (!call.wants_gates) return;
   launch_products(call.products, stream);
   if (elements > 0) {
-    gate_gradients<Scalar><<<grid(elements), 256, 0, stream>>>(call.products, call.dg, y.log_decay);
+    const auto blocks = static_cast<unsigned>(std::min<Index>((elements + 255) / 256, 4096));
+    gate_gradients<Scalar><<<blocks, 256, 0, stream>>>(call.products, call.dg, y.log_decay);
     check(cudaGetLastError());
   }
   if (y.constant_log_decay) {
