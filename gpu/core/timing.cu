@@ -50,19 +50,19 @@ class Owned {
 
 class Timing {
  public:
-  Timing(const Launch& launch, bool cold)
+  Timing(const Work& work, bool cold)
       : flushed_(cold ? allocate(flushed_bytes) : Memory(nullptr, [](void*) {})) {
-    check(cudaDeviceSynchronize());  // whatever prepared the launch, on another stream
+    check(cudaDeviceSynchronize());  // whatever prepared the work, on another stream
     check(cudaStreamCreateWithFlags(stream_.made(), cudaStreamNonBlocking));
     check(cudaEventCreate(begin_.made()));
     check(cudaEventCreate(end_.made()));
     const cudaStream_t stream = stream_.get();
-    launch({stream});
+    work({stream});
     check(cudaStreamSynchronize(stream));
     Owned<cudaGraph_t, cudaGraphDestroy> graph;
     check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
     try {
-      launch({stream});
+      work({stream});
     } catch (...) {
       static_cast<void>(cudaStreamEndCapture(stream, graph.made()));
       throw;
@@ -101,19 +101,19 @@ cudaStream_t of(Stream stream) { return static_cast<cudaStream_t>(stream.handle)
 
 }  // namespace
 
-std::function<double()> timed(const Launch& launch, bool cold) {
-  const auto timing = std::make_shared<Timing>(launch, cold);
+std::function<double()> timed(const Work& work, bool cold) {
+  const auto timing = std::make_shared<Timing>(work, cold);
   return [timing] { return timing->seconds(); };
 }
 
-Launch empty_launch() {
+Work empty_launch() {
   return [](Stream stream) {
     nothing<<<1, 1, 0, of(stream)>>>();
     check(cudaGetLastError());
   };
 }
 
-Launch copy_launch(std::size_t bytes, Copier copier) {
+Work copy_launch(std::size_t bytes, Copier copier) {
   const std::size_t half = std::max<std::size_t>(bytes / 2, 1);
   // cudaMalloc aligns to more than any access needs; two buffers have no line in common.
   const std::shared_ptr<void> from(allocate(half)), to(allocate(half));
