@@ -9,12 +9,12 @@ namespace groundstate::gpu {
 // None where there is no device, no driver, or an older driver than the toolkit's.
 std::optional<std::string> device_name();
 
-// Throws std::runtime_error where there is no device.
 struct DeviceFacts {
   int multiprocessors = 0;
   double highest_clock = 0;  // Hz, of the multiprocessors
   double l2_bytes = 0;
 };
+// Throws std::runtime_error where there is no device.
 DeviceFacts device_facts();
 
 }  // namespace groundstate::gpu

@@ -11,7 +11,7 @@
 namespace groundstate::gpu {
 
 // The copy engine takes rows whose elements are adjacent, from 16-byte aligned addresses, with
-// strides that are multiples of 16 bytes.
+// positive strides that are multiples of 16 bytes.
 bool copy_engine_takes(const void* data, ElementType type, const std::array<Index, 4>& extents,
                        const std::array<Index, 4>& strides);
 

@@ -72,7 +72,8 @@ __device__ inline float exp_of_base2(float x) {
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(result) : "f"(x));
   return result;
 }
-// exp(to - from). As exact as fp32 is by way of fp64: a factor is that of a whole row or state.
+// exp(to - from); for fp32 by way of fp64, because the error of a factor is that of a whole row or
+// state.
 template <Accuracy accuracy>
 __device__ inline float exp_of(TwoFloat to, TwoFloat from = {0, 0}) {
   if constexpr (accuracy == Accuracy::of_fp32)

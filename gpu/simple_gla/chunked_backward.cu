@@ -8,7 +8,7 @@
 // in fp32 dg has, too.
 //
 // The second pass fills the device whatever the batch. It pays with bytes: a token and value head
-// of 16-bit operands 2 (10 K + 10 V), 8 for g and dg, 4 K V / 64 for S, and twice that for dS in
+// of 16-bit operands 2 (10 K + 8 V), 8 for g and dg, 4 K V / 64 for S, and twice that for dS in
 // fp32.
 #include "gpu/simple_gla/backward_sweeps.hpp"
 

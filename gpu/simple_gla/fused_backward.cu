@@ -3,7 +3,7 @@
 // No gradient of a state is ever written: the sweep of dk carries its own. That of dq leaves S, as
 // an operand, before the last chunk of every group of dg_chunks, and only for the gates.
 //
-// Minimal bytes a token and value head, e those of an element: e (7 K + 7 V), 8 for g and dg, and
+// Minimal bytes a token and value head, e those of an element: e (8 K + 6 V), 8 for g and dg, and
 // 2 e K V / (64 dg_chunks) for S.
 #include "gpu/simple_gla/backward_sweeps.hpp"
 

@@ -81,7 +81,7 @@ void fused(const DeviceInputs& x, const Options& options, const DeviceOutputs& y
 // ---- gpu.fused, backward (fused_backward.cu)
 //
 // As gpu.fused; do, dq, dk and dv of the type of q. dg is summed to the end of groups of dg_chunks
-// chunks (1, 2, 4), before each of which a state is kept: more are faster and noisier.
+// chunks (1, 2, 4), with one state kept for each: more are faster and noisier.
 struct FusedBackwardForm {
   Index num_steps = 4, value_tile = 0, dg_chunks = 1;
 };

@@ -553,7 +553,7 @@ bool takes_vectors(const Operand& x) {
 template <class Tile, bool with_own>
 void launch_tile(const Arguments& s, cudaStream_t stream) {
   constexpr std::size_t bytes = sizeof(Shared<Tile>);
-  static_assert(bytes <= 227 * 1024);
+  static_assert(bytes <= most_shared_bytes);
   const unsigned ctas = number_of_ctas(s, Tile::columns, s.purpose != Purpose::states);
   if (ctas == 0) return;
   const auto kernel = single_sweep_kernel<Tile, with_own>;

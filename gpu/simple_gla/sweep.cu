@@ -2,9 +2,9 @@
 // outputs touches device memory.
 //
 // A CTA owns one segment of a sequence, one value head and 64 or 128 columns of a. Its warpgroups:
-//   producer   warp 0 makes the gates, warps 1-3 bring the operands: the copy engine, or a plain
-//              loader for sizes that the engine does not take and for the short chunk of a packed
-//              sequence, beyond whose end is a neighbour that is not ours to read
+//   producer   warp 0 makes the gates, warps 1-3 bring the operands: by the copy engine; by plain
+//              loads where it does not take them, and for the short chunk of a packed sequence,
+//              beyond whose end is a neighbour that is not ours to read
 //   scores     A; and own . y of the chunk before to device memory
 //   state      one or two: 64 columns of a each. They hold R in accumulators and compute
 //              Y^T = R C^T + a^T A^T with R and a as operands from registers, so the state is
@@ -15,9 +15,9 @@
 // Minimal bytes a token and value head, 16-bit operands: 2 (2 K + 2 V) + 4 for g; flop 2 C (K + V)
 // + 4 K V, far below what the tensor cores do in that time. 512 threads with 40 / 88 / 192 / 192
 // registers, 227 KiB of shared memory: four stages, three with `own`.
-// Measured on an H100, K = V = 128, bf16, cold (data/timings_h100.jsonl): B1 T8192 H96 0.335 ms for
+// Measured on an H100, K = V = 128, bf16, cold (`make bench-gpu`): B1 T8192 H96 0.335 ms for
 // 821 MB, as fast as the driver's copy of them and 82 % of the fastest one; its sweeps of dq and dk
-// with a state kept of every chunk 0.58 ms for 1.4 GB, of every fourth 0.46 ms. Not all of the
+// each 0.58 ms for 1.4 GB with a state kept of every chunk, of every fourth 0.46 ms. Not all of the
 // device is at work: 96 CTAs for 132 multiprocessors. With fewer, one chunk after the other takes
 // 1.8 us, the chain of four products that wait for each other: hence segments.
 //
@@ -114,8 +114,8 @@ struct Maps {
 };
 
 struct Arguments : Sweep {
-  bool copy_engine, engine_stores;   // takes whole chunks
-  bool vector_loads, vector_stores;  // 16 bytes at a time
+  bool engine_loads, engine_stores;  // whole chunks by the copy engine
+  bool vector_loads, vector_stores;  // the others by 16 bytes at a time
   bool unrounded_output;             // fp32
   int stages;
 };
@@ -144,7 +144,7 @@ __device__ void make_gates(const Arguments& s, const Work& w, const Shared<Tile>
         gates.kept = place.ends_group ? place.first : -1;
       }
       gates.first_token = w.range.first_token(chunk);
-      // It leaves out what is behind the end of the tensor, but takes no negative place.
+      // The engine leaves out what is behind the end of the tensor, but takes no negative place.
       gates.whole =
           s.engine_stores && (w.range.rows(chunk).all() || (!s.offsets && gates.first_token >= 0));
     }
@@ -207,7 +207,7 @@ __device__ void for_each_block(const Arguments& s, const Maps& maps, const Work&
 // racecheck.
 template <class Tile>
 __device__ int loaders(const Arguments& s) {
-  return s.copy_engine && !s.offsets ? 1 : Tile::loader_threads;
+  return s.engine_loads && !s.offsets ? 1 : Tile::loader_threads;
 }
 
 template <class Tile>
@@ -221,7 +221,7 @@ __device__ void load_chunks(const Arguments& s, const Maps& maps, const Work& w,
     const int token = w.range.first_token(c);
     Barrier& full = shared.full[at.stage];
     shared.empty[at.stage].wait(at.empty());
-    if (s.copy_engine && (rows.all() || !s.offsets)) {
+    if (s.engine_loads && (rows.all() || !s.offsets)) {
       if (thread == 0) {
         full.arrive_expecting(Tile::stage_blocks * sizeof(Block));
         for_each_block(s, maps, w, shared, at.stage,
@@ -885,22 +885,12 @@ __global__ void __launch_bounds__(Tile::threads, 1)
 
 // ---- launch
 
-inline int shared_memory_limit() {
-  static const int bytes = [] {
-    int device, found;
-    check(cudaGetDevice(&device));
-    check(cudaDeviceGetAttribute(&found, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-    return found;
-  }();
-  return bytes;
-}
-
 // What fits into shared memory.
 template <class Tile>
 int stages_of(int wanted) {
-  const auto limit = static_cast<std::size_t>(shared_memory_limit());
   int stages = 1;
-  while (stages < wanted && stages < most_stages && Shared<Tile>::bytes(stages + 1) <= limit)
+  while (stages < wanted && stages < most_stages &&
+         Shared<Tile>::bytes(stages + 1) <= most_shared_bytes)
     ++stages;
   return stages;
 }
@@ -958,7 +948,7 @@ void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
   const auto load = [&](const Operand& x, CUtensorMap& map) {
     bool engine;
     s.vector_loads &= vectors(x, engine, map);
-    s.copy_engine &= engine;
+    s.engine_loads &= engine;
   };
   load(s.key, maps.key);
   load(s.value, maps.value);

@@ -70,15 +70,15 @@ struct ChunkStates {
   bool rounded = false;
 };
 
-// What two sweeps leave for the gradient of the gates (gate_gradient.hpp): of every token own . y;
-// of the last chunk of every group of chunks, in the order of the forward, X(R) before it, and the
-// products of the adjoint one: x, exp(G_last) times the product of that with its own R, and y, the
-// sum of own . y of what came from R.
+// What two sweeps leave for the gradient of the gates (gate_gradient.hpp): both the dots, and of
+// the last chunk of every group of chunks, in the order of the forward, the forward one its state
+// and the adjoint one products.
 struct GatePart {
   int group = 1;               // chunks
-  uint4* states = nullptr;     // [slot][head][block of a][fragment]
-  float2* products = nullptr;  // [slot][head][block of a][warp]
-  float* dots = nullptr;       // [block of a][batch][time][head]
+  uint4* states = nullptr;     // [slot][head][block of a][fragment]: X(R) before the chunk
+  float2* products = nullptr;  // [slot][head][block of a][warp]: exp(G_last) <R, that state>, and
+                               // the sum over the chunk of own . what of y comes from R
+  float* dots = nullptr;       // [block of a][batch][time][head]: own . y
 
   __device__ bool ends_group(int place, int chunks) const {
     return place + 1 == chunks || (place + 1) % group == 0;

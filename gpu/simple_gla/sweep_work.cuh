@@ -2,12 +2,15 @@
 // of the columns of a, tiles first.
 #pragma once
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 
 #include "gpu/simple_gla/sweep.hpp"
 
 namespace groundstate::gpu::simple_gla {
+
+constexpr std::size_t most_shared_bytes = 227 * 1024;  // of a CTA on Hopper
 
 struct Work {
   TokenRange range;

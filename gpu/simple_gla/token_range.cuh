@@ -52,7 +52,7 @@ struct TokenRange {
   __device__ int row(int position) const {
     return order.reverse ? chunk_length - 1 - position : position;
   }
-  // The token whose gate comes before `token`; none before the first.
+  // The token whose gate acts before `token`; with late gates the first one has none.
   __device__ int gate_token(int token) const {
     return !order.late_gates ? token : order.reverse ? token + 1 : token - 1;
   }
