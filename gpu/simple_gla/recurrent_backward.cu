@@ -33,9 +33,8 @@ constexpr int columns = 4;
 constexpr int tile_columns = lanes * columns;
 constexpr Index period = 64;      // tokens between two stored states
 constexpr Index most_ctas = 264;  // two for each multiprocessor of an H100
-template <class Scalar>
-constexpr int most_register_rows = sizeof(Scalar) == 4 ? 16
-                                                       : 8;  // of a thread, of S and of dS each
+template <class Scalar>           // of a thread, of S and of dS each
+constexpr int most_register_rows = sizeof(Scalar) == 4 ? 16 : 8;
 
 // What dg needs, in one struct: the two recurrences and their states.
 template <class Scalar>

@@ -532,12 +532,7 @@ __global__ void __launch_bounds__(threads, 1)
       s.segments.decays[(Index{w.sequence} * s.segments.count + w.segment) * s.heads + w.head] =
           exp_of<Accuracy::of_fp32>(total);
   } else if (s.final_state && w.segment + 1 == s.segments.count) {
-    float decay = 1;
-    if (s.decay_final_state && w.range.length > 0) {
-      const int last = reverse ? w.range.begin : w.range.begin + w.range.length - 1;
-      decay = expf(clamped_log_decay(s.gates, w.range.batch, last, w.head));
-    }
-    store_state(s, w, shared, decay);
+    store_state(s, w, shared, s.decay_final_state && w.range.length > 0 ? last_decay(s, w) : 1);
   }
 }
 
@@ -576,8 +571,7 @@ void launch(const Arguments& s, bool wide, cudaStream_t stream) {
 }  // namespace
 
 void run_single_sweep(Purpose purpose, const Sweep& sweep, int value_blocks, cudaStream_t stream) {
-  const bool with_output = purpose != Purpose::states,
-             with_own = purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
+  const bool with_output = purpose != Purpose::states, with_own = reads_own(purpose);
   Arguments s{sweep, purpose, false, false};
   s.vector_loads = takes_vectors(s.key) && takes_vectors(s.value) &&
                    (!with_output || takes_vectors(s.query)) && (!with_own || takes_vectors(s.own));

@@ -50,8 +50,7 @@ template <int key_blocks_, int value_blocks_, Purpose purpose_>
 struct Tile {
   static constexpr Purpose purpose = purpose_;
   static constexpr bool with_output = purpose != Purpose::states;
-  static constexpr bool with_own =
-      purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
+  static constexpr bool with_own = reads_own(purpose);
   static constexpr int key_blocks = key_blocks_;      // of 64 columns of b; more are zeros
   static constexpr int value_blocks = value_blocks_;  // of 64 columns of a, a warpgroup each
   static constexpr int warpgroups = 2 + value_blocks;
@@ -834,8 +833,7 @@ __device__ void carry_state(const Arguments& s, const Maps& maps, const Work& w,
     if (exists) store_fragments(state, thread, segment_states(w.segment + 1));
   } else if (s.final_state && w.segment + 1 == s.segments.count) {
     if (s.decay_final_state && w.range.length > 0) {
-      const int last = s.order.reverse ? w.range.begin : w.range.begin + w.range.length - 1;
-      const float decay = expf(clamped_log_decay(s.gates, w.range.batch, last, w.head));
+      const float decay = last_decay(s, w);
 #pragma unroll
       for (int r = 0; r < 32 * Tile::key_blocks; ++r) state[r / 32].d[r % 32] *= decay;
     }
@@ -934,7 +932,6 @@ template <Purpose purpose>
 void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
   if (sweep.type == ElementType::float32)
     return run_single_sweep(purpose, sweep, form.value_blocks, stream);
-  constexpr bool with_own = purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
   Arguments s{sweep, true, false, true, false, sweep.output_type != sweep.type, 0};
   Maps maps;
   // Whether 16 bytes can be moved at a time; in whole blocks, the copy engine takes any width.
@@ -952,7 +949,7 @@ void run_sweep(const Sweep& sweep, const SweepForm& form, cudaStream_t stream) {
   };
   load(s.key, maps.key);
   load(s.value, maps.value);
-  if (with_own) load(s.own, maps.own);
+  if (reads_own(purpose)) load(s.own, maps.own);
   if (purpose != Purpose::states) {
     load(s.query, maps.query);
     if (!s.unrounded_output) s.vector_stores = vectors(s.output, s.engine_stores, maps.output);

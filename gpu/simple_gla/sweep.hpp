@@ -110,6 +110,9 @@ enum class Purpose {
   keep_states,     // outputs, dots and states of the gate part
   multiply_states  // outputs, dots and products of the gate part
 };
+constexpr bool reads_own(Purpose purpose) {
+  return purpose == Purpose::keep_states || purpose == Purpose::multiply_states;
+}
 
 struct SweepForm {
   int stages;        // chunks on the way at a time, at most

@@ -50,6 +50,12 @@ __device__ inline Work work_of(const Sweep& s, int tile_columns, bool with_outpu
   return w;
 }
 
+// What the gate of the last token processed decays by.
+__device__ inline float last_decay(const Sweep& s, const Work& w) {
+  const int last = s.order.reverse ? w.range.begin : w.range.begin + w.range.length - 1;
+  return expf(clamped_log_decay(s.gates, w.range.batch, last, w.head));
+}
+
 // Where a segment has its blocks of a in Segments::states.
 __device__ inline Index segment_block(const Sweep& s, const Work& w, int segment) {
   return ((Index{w.sequence} * s.segments.count + segment) * s.heads + w.head) *
