@@ -201,9 +201,9 @@ __device__ void for_each_block(const Arguments& s, const Maps& maps, const Work&
 }
 
 // The threads that bring chunks: one where the copy engine takes them all. Each waits for `empty`
-// and arrives at `full` in every phase, also where it has nothing to bring: whoever left one out
-// could find the phase after the next, and whoever followed the wait of another is a race to
-// racecheck.
+// and arrives at `full` in every phase, also where it has nothing to bring: one that left a phase
+// out could find the phase after the next, and one that followed another's wait would look like a
+// race to racecheck.
 template <class Tile>
 __device__ int loaders(const Arguments& s) {
   return s.engine_loads && !s.offsets ? 1 : Tile::loader_threads;
