@@ -140,13 +140,15 @@ def measured(program, described, kernel):
 
 def row_of(program, described, kernel, library, note):
     verdict, seconds = measured(program, described, kernel)
+    findings = [f"{name}: {tensor['finding']}" for name, tensor in verdict["tensors"].items() if "finding" in tensor]
     first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
     return {
         "schema": verdict["schema"], "kind": "bench", "case": verdict["case"], "id": verdict["id"],
         "operator": verdict["operator"], "path": f"{kernel.form}:{kernel.recipe}", "library": library,
         "device": device_name(), "status": verdict["status"],
         "median": median, "quartiles": [first, third], "repetitions": len(seconds), "cold": True,
-        "flops": described["flop"], "bytes": described["bytes"], "note": note, "environment": verdict["environment"],
+        "flops": described["flop"], "bytes": described["bytes"],
+        "note": "; ".join([note, *findings]), "environment": verdict["environment"],
         "reproducer": f"python3 harness/python/{pathlib.Path(sys.argv[0]).name} '{verdict['case']}'",
     }
 

@@ -66,6 +66,7 @@ class PeerRows(program.ProgramTest):
         wrong = lambda *x, **y: chunk_simple_gla(*x, **y, fault=2)
         code, (row,), _ = self.rows("simple_gla T=100 gate=slow state=random", library=wrong)
         self.assertEqual((code, row["status"], row["median"]), (0, "FAILED", 2e-3))
+        self.assertRegex(row["note"], "^triton 3.0; .*o: first at ")
 
     def test_a_case_that_breaks_is_told_about_and_leaves_the_others(self):
         def breaks(q, *x, **y):
