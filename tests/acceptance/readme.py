@@ -239,7 +239,7 @@ def gpu_timings():
     """A row a timing of ours, with those of other libraries for the same case beside it."""
     records = [json.loads(line) for line in GPU_RECORD.read_text().splitlines()]
     own = [each for each in records if "library" not in each and "median" in each]
-    others = {each["case"]: each for each in records if "library" in each}
+    others = {each["case"]: each for each in records if "library" in each and "median" in each}
     day = own[0]["date"]
     text = (f"Made by `make bench-gpu` on {own[0]['device']}, driver {own[0]['driver']}, {day}; launching nothing takes "
             f"{1e6 * own[0]['overhead']:.1f} us.\n\n"
@@ -249,8 +249,8 @@ def gpu_timings():
         other = others.get(each["case"])
         beside = "-"
         if other:
-            factor = {"s": 1, "ms": 1e3, "us": 1e6}[unit]
-            beside = (f"{other['library']} {other['path'].split(':')[0]} {factor * other['median']:.3g} {unit}, "
+            others_unit, (time,) = in_unit([other["median"]])
+            beside = (f"{other['library']} {other['path'].split(':')[0]} {time} {others_unit}, "
                       f"{other['median'] / each['median']:.2g} times; {other['status']}")
         text += (f"| `{each['case']}` | `{each['path']}` | {median} [{first}, {third}] {unit} "
                  f"| {1e-9 * each['bytes'] / each['median']:.0f} "
