@@ -43,9 +43,10 @@ Index padding_of(const Case& c, Index i) {
 std::vector<bool> padded_lanes(const Case& c, Index sequences) {
   const std::string& word = c.get("padding");
   std::vector<bool> padded(static_cast<std::size_t>(sequences), word == "all");
+  const Index trailing = c.get("padded").empty() ? sequences / 2 : c.integer("padded");
   for (Index i = 0; i < sequences; ++i)
     if ((word == "interleaved" && i % 3 == 1) || (word == "first" && i == 0) ||
-        (word == "trailing" && i >= (sequences + 1) / 2))
+        (word == "trailing" && i >= sequences - trailing))
       padded[static_cast<std::size_t>(i)] = true;
   return padded;
 }
@@ -114,6 +115,8 @@ std::vector<Key> slot_keys() {
        "index tensors: as the keys say, or those of a file"},
       {"padding", "none", Key::Word{{"none", "first", "interleaved", "trailing", "all"}},
        "lanes that are padding; their inputs are NaN"},
+      {"padded", "", Key::Integer{0, largest},
+       "how many lanes padding=trailing has; default: half of them"},
       {"pad_slot_id", "", Key::Integer{std::numeric_limits<std::int32_t>::min(), largest},
        "the only number that is padding; default: every negative one"},
       {"dst", "none", Key::Word{{"none", "separate", "tokens", "partial"}},
@@ -156,6 +159,9 @@ void refuse_slot_contradictions(const Case& c) {
   };
   needs("padding", "indices", "lanes without indices have a slot each");
   needs("accepted", "indices", "the tokens accepted choose one of a lane's slots");
+  if (!c.get("padded").empty() && c.get("padding") != "trailing")
+    throw UsageError(fmt::format("padded={} is not accepted with padding={}; padding=trailing is",
+                                 c.get("padded"), c.get("padding")));
   const bool generated = c.get("slots") == "generated";
   if (generated && c.get("dst") != "none" && c.get("intermediate") != "none")
     throw UsageError(
@@ -270,14 +276,18 @@ std::vector<AxisExtent> slot_axes(const SlotPlan& plan, std::string_view name,
   return full;
 }
 
-// NaN in the tokens of padded lanes.
 std::function<double(Index)> with_padding(std::shared_ptr<const SlotPlan> plan, Index of_token,
                                           std::function<double(Index)> value) {
-  if (std::find(plan->padded.begin(), plan->padded.end(), true) == plan->padded.end()) return value;
+  const bool padding =
+      std::find(plan->padded.begin(), plan->padded.end(), true) != plan->padded.end();
+  if (!padding && plan->replayed.empty()) return value;
   return [plan = std::move(plan), of_token, value = std::move(value)](Index i) {
-    const auto next = std::upper_bound(plan->offsets.begin(), plan->offsets.end(), i / of_token);
+    const Index token = i / of_token;
+    const auto next = std::upper_bound(plan->offsets.begin(), plan->offsets.end(), token);
     const auto lane = static_cast<std::size_t>(next - plan->offsets.begin() - 1);
-    return plan->padded[lane] ? not_a_number : value(i);
+    const bool unread = plan->padded[lane] || (!plan->replayed.empty() &&
+                                               token - plan->offsets[lane] >= plan->replayed[lane]);
+    return unread ? not_a_number : value(i);
   };
 }
 
@@ -316,7 +326,8 @@ void infer_slots(Inference& inference, const Case& c, const Tensors& inputs) {
   const Tensor *const source = find(inputs, "state_batch_indices"),
                       *const destination = find(inputs, "dst_state_batch_indices"),
                       *const accepted = find(inputs, "num_accepted_tokens"),
-                      *const rows = find(inputs, "intermediate_state_indices");
+                      *const rows = find(inputs, "intermediate_state_indices"),
+                      *const replayed = find(inputs, "replayed_tokens");
   infer_presence(inference, c, "indices", inputs, "state_batch_indices", "permuted");
   infer_presence(inference, c, "accepted", inputs, "num_accepted_tokens", "random");
   infer_presence(
@@ -324,7 +335,7 @@ void infer_slots(Inference& inference, const Case& c, const Tensors& inputs) {
       destination != nullptr && destination->extent(Time::name) > 1 ? "tokens" : "separate");
   if (rows != nullptr || c.get("intermediate") == "indexed")
     infer_presence(inference, c, "intermediate", inputs, "intermediate_state_indices", "indexed");
-  for (const Tensor* const index : {source, destination, accepted, rows})
+  for (const Tensor* const index : {source, destination, accepted, rows, replayed})
     if (index != nullptr)
       inference.set("index_dtype", index->type() == ElementType::int32 ? "int32" : "int64",
                     "inputs/" + index->name());

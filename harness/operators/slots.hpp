@@ -50,7 +50,7 @@ std::function<double(Index)> index_element(const Case& c, std::shared_ptr<const 
 // Those axes whose extents the plan rules, and the axes' names do not.
 std::vector<AxisExtent> slot_axes(const SlotPlan& plan, std::string_view name,
                                   std::vector<AxisExtent> full);
-// NaN in the tokens of padded lanes, `of_token` elements each.
+// NaN in the tokens of padded lanes and in those that are not replayed, `of_token` elements each.
 std::function<double(Index)> with_padding(std::shared_ptr<const SlotPlan> plan, Index of_token,
                                           std::function<double(Index)> value);
 

@@ -108,7 +108,7 @@ class Contracts {
       dense = with(std::move(dense), rows);
     }
     Case own = with_pool(n_.sequences).with("indices", "none").with("dst", "none");
-    own = own.with("accepted", "none").with("padding", "none");
+    own = own.with("accepted", "none").with("padding", "none").without("padded");
     const Tensors whole = run_as_it_is(run), rows = run(own, dense);
     Tensors scattered{real_lanes(*find(rows, "out"))};
     Tensors before = whole;
