@@ -2,16 +2,17 @@
 //
 // Order of operations, each rounded in the scalar of the recipe (fma where it is written):
 //   advance[f] = (pi tanh(theta[f])) dt
-//   phi[f] = phi[f] + advance[f];  wrapped, with k = floor(phi / 2 pi):
-//     fma(-k, the rest of 2 pi, fma(-k, 2 pi in the scalar, phi)), which may be 2 pi itself
+//   phi[f] = phi[f] + advance[f];  wrapped: phi - 2 pi floor(phi / 2 pi), which may be 2 pi itself;
+//     in fp32 the floor is that of fp32, and the difference is taken in fp64 and rounded once
 //   norm: (u[n] (1 / sqrt(sum / N + 1e-5))) w[n], sum of u[n]^2 in ascending n, one fma a term
 //   u[n] + bias[n]
 //   rotation: (fma(u, cos phi, -(w sin phi)), fma(u, sin phi, w cos phi))
-// tanh, sin, cos: reference/core/trigonometric.hpp. The rest of 2 pi matters: without it every
-// turn in fp32 is off by 1.7e-7 to the same side.
+// tanh, sin, cos: reference/core/trigonometric.hpp. An angle is reduced in fp64 because 2 pi in
+// fp32 is 1.7e-7 too large: every turn would be off by that, to the same side.
 #pragma once
 
 #include <cmath>
+#include <type_traits>
 
 #include "reference/core/trigonometric.hpp"
 #include "reference/mamba3_step/gather.hpp"
@@ -24,10 +25,10 @@ template <class Scalar>
 Scalar wrapped(Scalar angle) {
   using std::floor;
   using std::fma;
-  const auto turn = static_cast<Scalar>(2 * pi),
-             rest = static_cast<Scalar>(2 * pi - static_cast<long double>(turn));
-  const Scalar turns = floor(angle / turn);
-  return fma(-turns, rest, fma(-turns, turn, angle));
+  using Wide = std::conditional_t<std::is_same_v<Scalar, float>, double, Scalar>;
+  const auto turn = static_cast<Wide>(2 * pi);
+  const Scalar turns = floor(angle / static_cast<Scalar>(turn));
+  return static_cast<Scalar>(fma(-Wide(turns), turn, Wide(angle)));
 }
 
 template <class Scalar>

@@ -1,4 +1,5 @@
 // mamba3_step in the harness: its paths, its oracle, what it declares.
+#include <bit>
 #include <cmath>
 
 #include "harness/operators/mamba3_step/contracts.hpp"
@@ -47,22 +48,28 @@ void perturb(const Perturbation& how, mamba3::Problem<double>& p) {
   perturb_vector(how, "trap", p.trap);
   perturb_vector(how, "D", p.D);
 }
-// Gates: the log decay, and the angle as it is after each token: a running sum, whose rounding goes
-// on.
+// Gates: the log decay, and the angle. Its advances are products with a rounded pi, equal ones
+// rounded equally; its running sum is rounded after each token, and goes on.
 void perturb(const Perturbation& how, const mamba3::Problem<double>& p,
              mamba3::Discrete<double>& r) {
   if (how.field == Field::open) r.log_decay.setZero();
   if (how.field != Field::gate) return;
   perturb_gate(how, "A dt", r.log_decay);
-  const RandomStream stream(how.seed ^ 0x616e676c65u, "theta");
+  const RandomStream by_token(how.seed ^ 0x616e676c65u, "theta"),
+      by_value(how.seed ^ 0x616476616e6365u, "theta");
+  const double rounded_pi = by_value.normal(0, how.high());
   Vector<double> angle = p.before.angle;
   for (Index t = 0; t < r.advance.rows(); ++t) {
     const Vector<double> before = angle;
     mamba3::advance_angle(p, r.advance.row(t).data(), angle);
     for (Index f = 0; f < r.advance.cols(); ++f)
       if (double& advance = r.advance(t, f); advance != 0)
-        advance += how.epsilon * (1 + std::abs(before[f] + advance)) *
-                   stream.normal(static_cast<std::uint64_t>(t * r.advance.cols() + f), how.high());
+        advance +=
+            how.epsilon *
+            (advance *
+                 (rounded_pi + by_value.normal(std::bit_cast<std::uint64_t>(advance), how.high())) +
+             (1 + std::abs(before[f] + advance)) *
+                 by_token.normal(static_cast<std::uint64_t>(t * r.advance.cols() + f), how.high()));
   }
 }
 
