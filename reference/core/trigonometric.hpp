@@ -1,6 +1,8 @@
-// Sine, cosine and hyperbolic tangent whose results have the same bits on a host and on a device.
+// Sine, cosine and hyperbolic tangent whose results have the same bits on a host and on a device,
+// and angles without their full turns.
 //
 //   sine_and_cosine(x)        {sin x, cos x}, x in radians
+//   wrapped_angle(x)          x - 2 pi floor(x / 2 pi)
 //   hyperbolic_tangent(x)     (e^x - e^-x) / (e^x + e^-x)
 //
 // Like reference/core/elementary.hpp: in fp32 computed in double by additions, multiplications and
@@ -8,9 +10,12 @@
 // (tests/core/trigonometric_test.cpp). Any other scalar takes its own library's functions.
 //
 // An angle in fp32 beyond 2^20 has no fraction worth a sine (its neighbours are 1/8 apart): sine
-// and cosine are NaN there, and for infinities and NaN.
-// Source: Cody, Waite, Software Manual for the Elementary Functions (reduction by a pi / 2 in
-// parts); Lambert's continued fraction.
+// and cosine are NaN there, and for infinities and NaN; so is an angle without its turns.
+//
+// 2 pi in fp32 is 1.7e-7 too large: subtracted in fp32, every turn would be off by that, to the
+// same side. The number of turns is that of fp32, so that a wrapped angle may lie a rounding
+// outside of [0, 2 pi]. Source: Cody, Waite, Software Manual for the Elementary Functions
+// (reduction by a pi / 2 in parts); Lambert's continued fraction.
 #pragma once
 
 #include <cmath>
@@ -86,6 +91,26 @@ constexpr SineAndCosine<Scalar> sine_and_cosine(const Scalar& x) {
     using std::cos;
     using std::sin;
     return {sin(x), cos(x)};
+  }
+}
+
+template <class Scalar>
+constexpr Scalar wrapped_angle(const Scalar& x) {
+  if constexpr (std::is_same_v<Scalar, float>) {
+    if (!(x <= largest_angle && x >= -largest_angle))
+      return std::numeric_limits<float>::quiet_NaN();
+    // 2 pi in parts of 33 and 53 bits: the turns have 18.
+    constexpr double first = 0x1.921fb544p2, second = 0x1.0b4611a626331p-32;
+    const float quotient = x / static_cast<float>(first + second);
+    auto turns = static_cast<long long>(quotient);
+    if (static_cast<float>(turns) > quotient) --turns;
+    const auto k = static_cast<double>(turns);
+    return static_cast<float>((static_cast<double>(x) - k * first) - k * second);
+  } else {
+    using std::floor;
+    using std::fma;
+    constexpr auto turn = static_cast<Scalar>(6.283185307179586476925286766559005768L);
+    return fma(Scalar(-floor(x / turn)), turn, x);
   }
 }
 

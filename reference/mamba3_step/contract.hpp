@@ -103,6 +103,14 @@ enum class Rotation { pairwise, halved };
 constexpr const char* name_of(Rotation rotation) {
   return rotation == Rotation::pairwise ? "pairwise" : "halved";
 }
+// The two components of N that angle f turns.
+struct ComponentPair {
+  Index first, second;
+};
+constexpr ComponentPair pair_of(Rotation rotation, Index f, Index states) {
+  return rotation == Rotation::pairwise ? ComponentPair{2 * f, 2 * f + 1}
+                                        : ComponentPair{f, states / 2 + f};
+}
 enum class Carry { arithmetic, storage };
 
 inline constexpr double norm_epsilon = 1e-5;
@@ -115,6 +123,12 @@ struct Options : LaneRules {
   std::optional<StochasticRounding> stochastic = {};  // of S; absent: to nearest
   std::optional<Index> tile_d = {};                   // rows of P that a block of a kernel has
 };
+
+// How the state after token t of a call is rounded.
+constexpr std::optional<StochasticRounding> rounding_after(const Options& options, Index t) {
+  if (!options.stochastic) return {};
+  return StochasticRounding{options.stochastic->seed + t, options.stochastic->rounds};
+}
 
 template <Space space, class E>
 struct Inputs {

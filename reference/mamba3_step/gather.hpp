@@ -68,13 +68,6 @@ inline StatePlace state_out_of(const HostOutputs& y, Index sequence, Index head)
 inline Index rounding_offset(const HostOutputs& y, Index slot, Index head) {
   return slot * y.state.stride<Slot>() + head * y.state.extent<Value>() * y.state.extent<State>();
 }
-// How the state after token t of a call is rounded.
-inline std::optional<StochasticRounding> rounding_after(const Options& options, Index t) {
-  std::optional<StochasticRounding> result = options.stochastic;
-  if (result) result->seed += t;
-  return result;
-}
-
 inline double rounded_to(ElementType type, double x) {
   alignas(8) std::byte element[8];
   store_element(type, element, 0, x);

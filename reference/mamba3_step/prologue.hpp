@@ -2,17 +2,14 @@
 //
 // Order of operations, each rounded in the scalar of the recipe (fma where it is written):
 //   advance[f] = (pi tanh(theta[f])) dt
-//   phi[f] = phi[f] + advance[f];  wrapped: phi - 2 pi floor(phi / 2 pi), which may be 2 pi itself;
-//     in fp32 the floor is that of fp32, and the difference is taken in fp64 and rounded once
+//   phi[f] = phi[f] + advance[f];  wrapped_angle(phi[f]) where that is wanted
 //   norm: (u[n] (1 / sqrt(sum / N + 1e-5))) w[n], sum of u[n]^2 in ascending n, one fma a term
 //   u[n] + bias[n]
 //   rotation: (fma(u, cos phi, -(w sin phi)), fma(u, sin phi, w cos phi))
-// tanh, sin, cos: reference/core/trigonometric.hpp. An angle is reduced in fp64 because 2 pi in
-// fp32 is 1.7e-7 too large: every turn would be off by that, to the same side.
+// tanh, sin, cos, wrapped_angle: reference/core/trigonometric.hpp.
 #pragma once
 
 #include <cmath>
-#include <type_traits>
 
 #include "reference/core/trigonometric.hpp"
 #include "reference/mamba3_step/gather.hpp"
@@ -22,20 +19,10 @@ namespace groundstate::mamba3_step {
 inline constexpr long double pi = 3.141592653589793238462643383279502884L;
 
 template <class Scalar>
-Scalar wrapped(Scalar angle) {
-  using std::floor;
-  using std::fma;
-  using Wide = std::conditional_t<std::is_same_v<Scalar, float>, double, Scalar>;
-  const auto turn = static_cast<Wide>(2 * pi);
-  const Scalar turns = floor(angle / static_cast<Scalar>(turn));
-  return static_cast<Scalar>(fma(-Wide(turns), turn, Wide(angle)));
-}
-
-template <class Scalar>
 void advance_angle(const Problem<Scalar>& p, const Scalar* advance, Vector<Scalar>& angle) {
   for (Index f = 0; f < angle.size(); ++f) {
     const Scalar next = angle[f] + advance[f];
-    angle[f] = p.wrap_angle ? wrapped(next) : next;
+    angle[f] = p.wrap_angle ? wrapped_angle(next) : next;
   }
 }
 
@@ -60,8 +47,7 @@ template <class Scalar>
 void rotate(Scalar* row, Index columns, Rotation rotation, const Turn<Scalar>& turn) {
   using std::fma;
   for (Index f = 0; f < turn.sine.size(); ++f) {
-    const Index first = rotation == Rotation::pairwise ? 2 * f : f,
-                second = rotation == Rotation::pairwise ? 2 * f + 1 : columns / 2 + f;
+    const auto [first, second] = pair_of(rotation, f, columns);
     const Scalar u = row[first], w = row[second], s = turn.sine[f], c = turn.cosine[f];
     row[first] = fma(u, c, -(w * s));
     row[second] = fma(u, s, w * c);

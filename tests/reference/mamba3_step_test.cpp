@@ -290,40 +290,6 @@ TEST(Mamba3Step, AngleReductionMovesNothingButTheAngle) {
   }
 }
 
-// The nearest float to 2 pi is 1.7e-7 too large; subtracted alone it moves every turn to the same
-// side. A reduction is off by a rounding of the reduced angle, to either side.
-TEST(Mamba3Step, AReducedAngleIsOffByARoundingHoweverManyTurns) {
-  const auto circular = [](long double difference) {
-    return std::abs(static_cast<double>(std::remainder(difference, 2 * pi)));
-  };
-  for (const float angle : {6.3f, 7.0f, 100.0f, 12345.678f, -0.001f, -7.5f, 99999.0f}) {
-    const float reduced = wrapped(angle);
-    EXPECT_LE(circular(static_cast<long double>(angle) - static_cast<long double>(reduced)),
-              0x1p-22 + 0x1p-52 * std::abs(angle))
-        << angle;
-    EXPECT_GE(reduced, -1e-2f) << angle;  // the floor of fp32 may be that of a turn's neighbour
-    EXPECT_LE(reduced, 6.2931860f) << angle;
-  }
-  // 4800 turns forth, or as many forth and back: each roundings of its steps, and alone 1.7e-7.
-  for (const double backward : {0.0, 0.5}) {
-    const RandomStream stream(1, "steps");
-    const auto turn = static_cast<float>(2 * pi);
-    float plain = 0, exact = 0;
-    long double sum = 0;
-    for (std::uint64_t step = 0; step < 100'000; ++step) {
-      const auto advance = static_cast<float>(0.6 * (stream.uniform(step, 0) - backward));
-      plain += advance, exact += advance, sum += static_cast<long double>(advance);
-      plain -= turn * std::floor(plain / turn);
-      exact = wrapped(exact);
-    }
-    if (backward == 0) {
-      EXPECT_GT(circular(sum - static_cast<long double>(plain)), 5e-4);
-    }
-    // A step is rounded by 2^-22 at most, 1.4e-7 in the root mean square: 4.4e-5 for all of them.
-    EXPECT_LT(circular(sum - static_cast<long double>(exact)), 6 * 4.4e-5);
-  }
-}
-
 TEST(Mamba3Step, ThePrologueByItselfGivesTheBitsOfTheFusedOne) {
   for (const Rotation rotation : rotations)
     for (const bool norm : {false, true}) {

@@ -104,8 +104,8 @@ struct PathNoise {
       values.data()[i] += storage_error(values.data()[i], type, stochastic) *
                           stream.normal(static_cast<std::uint64_t>(t * values.size() + i), high);
   }
-  // Turning what was before the call by the angle, and back by another that is not quite the same
-  // after each of `tokens`: by eps (1 + |phi|) xi.
+  // Turning what was before the call by the angle, and back by another that is not quite the same:
+  // off by eps (1 + |phi|) xi behind each token.
   void turn(mamba3::Problem<double>& p) const {
     if (kind != Kind::turn) return;
     const RandomStream stream(seed, "turn");
@@ -123,12 +123,10 @@ class Mamba3Step final : public Operator {
  public:
   const Grammar& grammar() const override { return grammar_; }
   std::string formula() const override {
-    return "S := exp(A dt) S + sum over r of (trap dt x xproj_r) b_r^T + ((1 - trap) dt exp(A dt) "
-           "X "
-           "xproj_r) K_r^T;  out = sum over r of outproj_r (S c_r + D x xproj_r) silu(z zproj_r);  "
-           "K := b, X := x;  b, c rotated by phi := phi + pi tanh(theta) dt;  all in slots of "
-           "pools, "
-           "in place";
+    return "S := exp(A dt) S + sum over r of (trap dt x xproj_r) b_r^T + "
+           "((1 - trap) dt exp(A dt) X xproj_r) K_r^T;  out = sum over r of "
+           "outproj_r (S c_r + D x xproj_r) silu(z zproj_r);  K := b, X := x;  "
+           "b, c rotated by phi := phi + pi tanh(theta) dt;  all in slots of pools, in place";
   }
   std::vector<KeyValueHelp> regimes() const override { return mamba3_step_binding::regimes(); }
   std::span<const Key> path_keys() const override { return {}; }
@@ -307,11 +305,17 @@ class Mamba3Step final : public Operator {
                          const Tensors& inputs, const Pair& pair,
                          const InternalUnits&) const override {
     const Call call(c, inputs, pair.sequence, pair.value_head);
-    PairOutputs result(judged_outputs(c).size());
+    const std::vector<TensorSpec> specs = judged_outputs(c);
+    PairOutputs result(specs.size());
+    const auto add = [&](std::size_t i, Matrix<double> error) {
+      for (Index k = 0; k < error.size() && result[i].size() > 0; ++k)
+        error.data()[k] = std::hypot(error.data()[k], result[i].data()[k]);
+      result[i] = std::move(error);
+    };
+    const PairOutputs centre = call.outputs("recurrent", Exact{}, {});
     const auto measure = [&](PathNoise::Kind kind, std::string_view path, double size) {
       std::vector<Sensitivity> fields;
-      for (const Matrix<double>& output : call.outputs("recurrent", Exact{}, {}))
-        fields.emplace_back(output);
+      for (const Matrix<double>& output : centre) fields.emplace_back(output);
       for (int run = 0; run < perturbed_runs; ++run) {
         const PathNoise noise{
             kind, static_cast<std::uint64_t>(c.integer("seed")),
@@ -319,22 +323,14 @@ class Mamba3Step final : public Operator {
         const PairOutputs disturbed = call.outputs(path, Exact{}, {}, noise);
         for (std::size_t i = 0; i < fields.size(); ++i) fields[i].add(disturbed[i]);
       }
-      for (std::size_t i = 0; i < fields.size(); ++i) result[i] = fields[i].field() * size;
+      for (std::size_t i = 0; i < fields.size(); ++i) add(i, fields[i].field() * size);
     };
     if (form.path == "rotating") measure(PathNoise::Kind::turn, "recurrent", recipe.gate);
     if (recipe.name == "exact") return result;
-    const ElementType state = type_of(c, ElementClass::state);
     if (call.stores_between(form.path)) measure(PathNoise::Kind::storage, form.path, perturbation);
-    if (!options(c).stochastic) return result;
-    const PairOutputs exact = call.outputs("recurrent", Exact{}, {});
-    const std::vector<TensorSpec> specs = judged_outputs(c);
-    for (std::size_t i = 0; i < specs.size(); ++i) {
-      if (specs[i].name != "state" && specs[i].name != "intermediate_states") continue;
-      Matrix<double> error = storage_error(exact[i], state, true);
-      for (Index k = 0; k < error.size() && result[i].size() > 0; ++k)
-        error.data()[k] = std::hypot(error.data()[k], result[i].data()[k]);
-      result[i] = std::move(error);
-    }
+    for (std::size_t i = 0; options(c).stochastic && i < specs.size(); ++i)
+      if (specs[i].name == "state" || specs[i].name == "intermediate_states")
+        add(i, storage_error(centre[i], type_of(c, ElementClass::state), true));
     return result;
   }
   // The few roundings of dt, and that of a decay of one number a head, are in every element they
