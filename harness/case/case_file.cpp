@@ -129,7 +129,8 @@ RaisedLimit parse_raised_limit(std::string_view field, const std::string& source
   const std::string_view path = parts[1].substr(0, slash);
   split_path_variant(path);
   const std::string_view clause = parts[1].substr(std::min(slash + 1, parts[1].size()));
-  if (!is_word(clause)) fail("no clause after the path");
+  const std::size_t percent = clause.ends_with('%') ? 1 : 0;  // A.99.9%
+  if (!is_word(clause.substr(0, clause.size() - percent))) fail("no clause after the path");
   const auto factor = parts[2].starts_with('x') ? real_of(parts[2].substr(1)) : std::nullopt;
   if (!factor || *factor <= 1) fail(fmt::format("{} is not x and a number > 1", shown(parts[2])));
   const std::string_view day = parts[4].substr(0, parts[4].size() - 1);

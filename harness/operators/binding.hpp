@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <functional>
 #include <map>
 #include <string>
@@ -37,12 +38,20 @@ void bind(Tensor* tensor, HostView<Any, Axes...>& view) {
   view = tensor ? tensor->view<Axes...>() : HostView<Any, Axes...>{};
 }
 
+// A view of no memory with these extents, for a contract's check of shapes.
+template <class T, class... Axes>
+HostView<T, Axes...> shaped_like(const HostView<T, Axes...>&, ElementType type,
+                                 const std::vector<AxisExtent>& axes) {
+  std::array<Index, sizeof...(Axes)> extents{};
+  for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = axes[i].extent;
+  return {type, nullptr, extents, {}};
+}
+
 // The element type that a tensor type key names.
 inline ElementType element_type(std::string_view word) {
-  for (const ElementType type :
-       {ElementType::float64, ElementType::float32, ElementType::bfloat16, ElementType::float16,
-        ElementType::int64, ElementType::int32, ElementType::int16, ElementType::int8,
-        ElementType::float8})
+  for (const ElementType type : {ElementType::float64, ElementType::float32, ElementType::bfloat16,
+                                 ElementType::float16, ElementType::int64, ElementType::int32,
+                                 ElementType::int16, ElementType::int8, ElementType::float8})
     if (name_of(type) == word) return type;
   throw UsageError(fmt::format("no such element type: {}", word));
 }

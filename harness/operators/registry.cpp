@@ -10,6 +10,7 @@ const std::vector<std::unique_ptr<Operator>>& operators() {
     list.push_back(make_simple_gla());
     list.push_back(make_simple_gla_backward());
     list.push_back(make_selective_state_update());
+    list.push_back(make_mamba3_step());
     list.push_back(make_decayed_sum());
     list.push_back(make_decayed_sum_backward());
     return list;

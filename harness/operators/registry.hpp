@@ -13,6 +13,7 @@ namespace groundstate::harness {
 std::unique_ptr<Operator> make_simple_gla();
 std::unique_ptr<Operator> make_simple_gla_backward();
 std::unique_ptr<Operator> make_selective_state_update();
+std::unique_ptr<Operator> make_mamba3_step();
 std::unique_ptr<Operator> make_decayed_sum();
 std::unique_ptr<Operator> make_decayed_sum_backward();
 

@@ -149,7 +149,7 @@ class Equalities {
   Case shape_case(const Tensors& inputs) const {
     Case bare(case_.grammar());
     for (const char* const key :
-         {"scale", "reverse", "state_layout", "dtype", "gate_dtype", "state_dtype"})
+         {"scale", "reverse", "state_layout", "state_out", "dtype", "gate_dtype", "state_dtype"})
       if (declares(key) && case_.is_explicit(key) &&
           !(std::string_view(key) == "state_dtype" && carries_other_type(inputs)))
         bare = bare.with(key, case_.get(key));

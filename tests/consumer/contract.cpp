@@ -4,10 +4,13 @@
 
 #include "reference/core/axis.hpp"
 #include "reference/core/gate.hpp"
+#include "reference/core/lane.hpp"
 #include "reference/core/philox.hpp"
 #include "reference/core/scalar.hpp"
 #include "reference/core/tensor_list.hpp"
+#include "reference/core/trigonometric.hpp"
 #include "reference/core/view.hpp"
+#include "reference/mamba3_step/contract.hpp"
 #include "reference/simple_gla/contract.hpp"
 
 #ifdef EIGEN_WORLD_VERSION

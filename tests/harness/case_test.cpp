@@ -365,10 +365,12 @@ TEST_F(CaseFile, RaisedLimitsHaveFactorExpiryAndReason) {
       "    | raise chunked[chunk=128]:single/max x2 until 2027-06-01: exponentiated before the "
       "mask\n"
       "# a comment between\n"
-      "    | raise gpu.chunked/o.median x1.5 until 2027-06-02: the same: here too\n");
+      "    | raise gpu.chunked/o.median x1.5 until 2027-06-02: the same: here too\n"
+      "    | raise gpu.chunked/A.99.9% x1.5 until 2027-06-02: the points\n");
   ASSERT_EQ(entries.size(), 1u);
   EXPECT_EQ(entries[0].reason, "overflow in masked entries");
-  ASSERT_EQ(entries[0].raised.size(), 2u);
+  ASSERT_EQ(entries[0].raised.size(), 3u);
+  EXPECT_EQ(entries[0].raised[2].clause, "A.99.9%");
   const RaisedLimit& limit = entries[0].raised[0];
   EXPECT_EQ(limit.path, "chunked[chunk=128]:single");
   EXPECT_EQ(limit.clause, "max");

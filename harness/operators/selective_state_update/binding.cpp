@@ -419,13 +419,13 @@ class SelectiveStateUpdate final : public Operator {
       Tensor codes = Tensor::allocate("state", pool.state.type(),
                                       {{Value::name, n.value, 0}, {State::name, n.state, 0}}),
              scale = Tensor::allocate("scale", ElementType::float32, {{Value::name, n.value, 0}});
-      ssu::StatePlace place;
+      StatePlace place;
       bind(&codes, place.state);
       if (pool.scale) bind(&scale, place.scale);
       std::optional<StochasticRounding> rounding = options.stochastic;
       if (rounding) rounding->seed += call;
-      ssu::store_state(state, place, rounding, ssu::rounding_offset(pool, own.source, head));
-      return ssu::load_state<double>(place);
+      store_state(state, place, rounding, ssu::rounding_offset(pool, own.source, head));
+      return load_state<double>(place);
     }
 
     ssu::HostInputs x;

@@ -4,7 +4,7 @@
 
 #include <memory>
 
-#include "harness/operators/binding.hpp"
+#include "harness/operators/slots.hpp"
 #include "reference/selective_state_update/gather.hpp"
 
 namespace groundstate::harness::selective_state_update_binding {
@@ -15,18 +15,8 @@ namespace ssu = groundstate::selective_state_update;
 Grammar make_grammar(std::vector<std::string> path_keys);
 std::vector<KeyValueHelp> regimes();
 
-// Sizes, and the contents of the index tensors.
-struct Plan {
-  Index batch, time, heads, groups, value, state, sequences, slots;
-  Index longest;                                      // tokens of a lane
-  Index source_columns = 1, destination_columns = 0;  // 0: no such tensor
-  Index rows = 0;                                     // of intermediate_states, 0: none
-  std::vector<Index> offsets;                         // of each lane's tokens, as if packed
-  std::vector<bool> padded;                           // lanes
-  std::vector<Index> source, destination, accepted, row;
-  std::vector<bool> read;  // slots; empty: all
-
-  bool is_read(Index slot) const { return read.empty() || read[static_cast<std::size_t>(slot)]; }
+struct Plan : SlotPlan {
+  Index heads = 0, groups = 0, value = 0, state = 0;
 };
 // Throws UsageError where keys contradict each other, and where the lanes' slots are refused.
 std::shared_ptr<const Plan> make_plan(const Case& c);

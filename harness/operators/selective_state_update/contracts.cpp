@@ -1,56 +1,16 @@
 #include "harness/operators/selective_state_update/contracts.hpp"
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <tuple>
+
+#include "harness/operators/tensor_edit.hpp"
 
 namespace groundstate::harness::selective_state_update_binding {
 namespace {
 
 using Sides = std::pair<Tensors, Tensors>;
 
-Tensor empty_like(const Tensor& tensor, std::string_view axis = {}, Index extent = 0) {
-  std::vector<AxisExtent> axes = tensor.axes();
-  for (AxisExtent& own : axes)
-    if (own.name == axis) own.extent = extent;
-  return Tensor::allocate(tensor.name(), tensor.type(), std::move(axes));
-}
-
-void copy_bytes(const Tensor& from, Tensor to) {
-  const auto size = static_cast<Index>(size_of(to.type()));
-  for_each_pair(to, from, [&](Index, Index own, Index other) {
-    std::memcpy(static_cast<std::byte*>(to.data()) + own * size,
-                static_cast<const std::byte*>(from.data()) + other * size,
-                static_cast<std::size_t>(size));
-  });
-}
-Tensor copy_of(const Tensor& tensor) {
-  Tensor result = empty_like(tensor);
-  copy_bytes(tensor, result);
-  return result;
-}
-
-// The tensors with another of the same name in the place of one.
-Tensors with(Tensors tensors, const Tensor& own) {
-  std::erase_if(tensors, [&](const Tensor& tensor) { return tensor.name() == own.name(); });
-  tensors.push_back(own);
-  return tensors;
-}
-Tensors without(Tensors tensors, std::initializer_list<std::string_view> names) {
-  std::erase_if(tensors, [&](const Tensor& tensor) {
-    return std::find(names.begin(), names.end(), tensor.name()) != names.end();
-  });
-  return tensors;
-}
-Tensors cut(const Tensors& tensors, std::string_view axis, Index begin, Index extent) {
-  Tensors result;
-  for (const Tensor& tensor : tensors)
-    result.push_back(tensor.has_axis(axis) && tensor.extent(axis) > 1
-                         ? tensor.slice(axis, begin, extent)
-                         : tensor);
-  return result;
-}
 bool is_pool(const Tensor& tensor) {
   return tensor.name() == "state" || tensor.name() == "state_scale";
 }
@@ -148,7 +108,7 @@ class Contracts {
       dense = with(std::move(dense), rows);
     }
     Case own = with_pool(n_.sequences).with("indices", "none").with("dst", "none");
-    own = own.with("accepted", "none").with("padding", "none");
+    own = own.with("accepted", "none").with("padding", "none").without("padded");
     const Tensors whole = run_as_it_is(run), rows = run(own, dense);
     Tensors scattered{real_lanes(*find(rows, "out"))};
     Tensors before = whole;
@@ -300,9 +260,8 @@ class Contracts {
       if (!tensor.has_axis(Batch::name)) continue;
       for (const ssu::Lane& own : lanes_) {
         if (!own.padding) continue;
-        Tensor part =
-            quiet.back().slice(Batch::name, own.batch, 1).slice(Time::name, own.begin, own.length);
-        for_each_element(part, [&](Index, Index offset) { part.store(offset, 0); });
+        fill(quiet.back().slice(Batch::name, own.batch, 1).slice(Time::name, own.begin, own.length),
+             0);
       }
     }
     return {run_as_it_is(run), run(with_pool(n_.slots), quiet)};

@@ -3,33 +3,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "harness/operators/tensor_edit.hpp"
+
 namespace groundstate::harness::selective_state_update_binding {
 namespace {
-
-const std::byte* address(const Tensor& tensor, Index offset) {
-  return static_cast<const std::byte*>(tensor.data()) +
-         offset * static_cast<Index>(size_of(tensor.type()));
-}
-
-// Bytes where the types are the same, values where they are not.
-void copy(const Tensor& from, Tensor& to) {
-  for_each_pair(to, from, [&](Index, Index own, Index other) {
-    if (to.type() == from.type())
-      std::memcpy(const_cast<std::byte*>(address(to, own)), address(from, other),
-                  size_of(to.type()));
-    else
-      to.store(own, from.load(other));
-  });
-}
-
-bool same_bytes(const Tensor& left, const Tensor& right) {
-  bool same = true;
-  for_each_pair(left, right, [&](Index, Index own, Index other) {
-    same =
-        same && std::memcmp(address(left, own), address(right, other), size_of(left.type())) == 0;
-  });
-  return same;
-}
 
 ElementType judged_type(ElementType stored) {
   return ssu::has_codes(stored) ? ElementType::float64 : stored;
@@ -71,9 +48,9 @@ void start(const Tensors& inputs, Tensors& outputs) {
   const Tensor& given = *find(inputs, "state");
   Tensor* const state = find(outputs, "state");
   const Tensor* const given_scale = find(inputs, "state_scale");
-  if (Tensor* const scale = find(outputs, "state_scale")) copy(*given_scale, *scale);
+  if (Tensor* const scale = find(outputs, "state_scale")) copy_elements(*given_scale, *scale);
   if (state == nullptr) return;
-  if (given_scale == nullptr || state->type() == given.type()) return copy(given, *state);
+  if (given_scale == nullptr || state->type() == given.type()) return copy_elements(given, *state);
   const auto codes = given.const_view<Slot, Head, Value, State>();
   const auto scale = given_scale->const_view<Slot, Head, Value>();
   const auto values = state->view<Slot, Head, Value, State>();
@@ -217,7 +194,7 @@ Tensors judged(const Case& c, const Tensors& inputs, const Tensors& outputs) {
       const ssu::Lane own = lane(x, how, i, ssu::load_index);
       return stored_rows(x, n, how, i, [&](Index t) {
         const Index slot = destination(x, how, i, own, t, ssu::load_index);
-        return ssu::load_state<double>(ssu::slot_of(y, slot, h));
+        return load_state<double>(ssu::slot_of(y, slot, h));
       });
     });
   if (const Tensor* const states = find(outputs, "intermediate_states"))
@@ -227,7 +204,7 @@ Tensors judged(const Case& c, const Tensors& inputs, const Tensors& outputs) {
           Matrix<double> rows = Matrix<double>::Zero(states->extent(Time::name) * n.value, n.state);
           for (Index t = 0; !own.padding && t < own.length; ++t)
             rows.middleRows(t * n.value, n.value) =
-                ssu::load_state<double>(ssu::intermediate_of(y, own.row, t, h));
+                load_state<double>(ssu::intermediate_of(y, own.row, t, h));
           return rows;
         });
   return result;

@@ -1,0 +1,79 @@
+#include "harness/operators/tensor_edit.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace groundstate::harness {
+namespace {
+
+std::byte* address(Tensor& tensor, Index offset) {
+  return static_cast<std::byte*>(tensor.data()) +
+         offset * static_cast<Index>(size_of(tensor.type()));
+}
+const std::byte* address(const Tensor& tensor, Index offset) {
+  return static_cast<const std::byte*>(tensor.data()) +
+         offset * static_cast<Index>(size_of(tensor.type()));
+}
+
+}  // namespace
+
+Tensor empty_like(const Tensor& tensor, std::string_view axis, Index extent) {
+  std::vector<AxisExtent> axes = tensor.axes();
+  for (AxisExtent& own : axes)
+    if (own.name == axis) own.extent = extent;
+  return Tensor::allocate(tensor.name(), tensor.type(), std::move(axes));
+}
+
+Tensor copy_of(const Tensor& tensor) {
+  Tensor result = empty_like(tensor);
+  copy_bytes(tensor, result);
+  return result;
+}
+
+void copy_bytes(const Tensor& from, Tensor to) {
+  for_each_pair(to, from, [&](Index, Index own, Index other) {
+    std::memcpy(address(to, own), address(from, other), size_of(to.type()));
+  });
+}
+
+void copy_elements(const Tensor& from, Tensor& to) {
+  if (to.type() == from.type()) return copy_bytes(from, to);
+  for_each_pair(to, from, [&](Index, Index own, Index other) { to.store(own, from.load(other)); });
+}
+
+bool same_bytes(const Tensor& left, const Tensor& right) {
+  bool same = true;
+  for_each_pair(left, right, [&](Index, Index own, Index other) {
+    same =
+        same && std::memcmp(address(left, own), address(right, other), size_of(left.type())) == 0;
+  });
+  return same;
+}
+
+void fill(Tensor tensor, double value) {
+  for_each_element(tensor, [&](Index, Index offset) { tensor.store(offset, value); });
+}
+
+Tensors with(Tensors tensors, const Tensor& own) {
+  std::erase_if(tensors, [&](const Tensor& tensor) { return tensor.name() == own.name(); });
+  tensors.push_back(own);
+  return tensors;
+}
+
+Tensors without(Tensors tensors, std::initializer_list<std::string_view> names) {
+  std::erase_if(tensors, [&](const Tensor& tensor) {
+    return std::find(names.begin(), names.end(), tensor.name()) != names.end();
+  });
+  return tensors;
+}
+
+Tensors cut(const Tensors& tensors, std::string_view axis, Index begin, Index extent) {
+  Tensors result;
+  for (const Tensor& tensor : tensors)
+    result.push_back(tensor.has_axis(axis) && tensor.extent(axis) > 1
+                         ? tensor.slice(axis, begin, extent)
+                         : tensor);
+  return result;
+}
+
+}  // namespace groundstate::harness
