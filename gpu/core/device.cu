@@ -14,6 +14,16 @@ std::optional<std::string> device_name() {
   return properties.name;
 }
 
+int multiprocessors() {
+  static const int count = [] {
+    int device, found;
+    check(cudaGetDevice(&device));
+    check(cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device));
+    return found;
+  }();
+  return count;
+}
+
 DeviceFacts device_facts() {
   const auto attribute = [](cudaDeviceAttr which) {
     int value = 0;

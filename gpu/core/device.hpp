@@ -9,6 +9,9 @@ namespace groundstate::gpu {
 // None where there is no device, no driver, or an older driver than the toolkit's.
 std::optional<std::string> device_name();
 
+// Of the current device. Throws std::runtime_error where there is none.
+int multiprocessors();
+
 struct DeviceFacts {
   int multiprocessors = 0;
   double highest_clock = 0;  // Hz, of the multiprocessors

@@ -114,6 +114,14 @@ __device__ inline float from_bits(ElementType type, std::uint32_t bits) {
          : type == ElementType::float16 ? widened(fp16::from_bits(half))
                                         : __uint_as_float(bits);
 }
+// Two bytes, or 0 where `exists` is false: a predicated load without a branch.
+__device__ inline std::uint32_t load_word(const std::uint16_t* address, bool exists) {
+  std::uint32_t bits = 0;
+  asm volatile("{.reg .pred p; setp.ne.s32 p, %2, 0; @p ld.global.u16 %0, [%1];}"
+               : "+r"(bits)
+               : "l"(address), "r"(static_cast<int>(exists)));
+  return bits;
+}
 // The bits of an element, or 0 where `exists` is false: a predicated load without a branch, so that
 // many can travel together and none is waited for before from_bits(). (fp64 waits: it is narrowed.)
 template <class... Axes>

@@ -17,6 +17,10 @@ __device__ inline void named_barrier(int id) {
   asm volatile("bar.sync %0, %1;" ::"r"(id), "n"(threads) : "memory");
 }
 
+__device__ inline void named_barrier(int id, int threads) {
+  asm volatile("bar.sync %0, %1;" ::"r"(id), "r"(threads) : "memory");
+}
+
 // In all lanes, in a fixed order.
 __device__ inline float sum_of_warp(float x) {
   for (int distance = warp_threads / 2; distance > 0; distance /= 2)

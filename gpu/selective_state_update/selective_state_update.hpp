@@ -50,7 +50,8 @@ inline std::string step_refusal(ElementType out, ElementType state, Index column
     return "arithmetic is fp32: neither out nor the state may be fp64";
   if (options.sequential) return "lanes one after the other are for gpu.recurrent";
   const auto size = static_cast<Index>(size_of(state));
-  const Index several = 16 / size, most = 32 * several * (size == 4 ? 2 : 1);
+  constexpr Index most = 512;
+  const Index several = 16 / size;
   if (columns % several != 0 || columns > most)
     return "N must be a multiple of " + std::to_string(several) + ", at most " +
            std::to_string(most) + " in " + std::string(name_of(state)) + "; got " +

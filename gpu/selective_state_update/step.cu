@@ -1,129 +1,96 @@
-// gpu.step: a few tokens on slots of a pool, in wide accesses.
+// gpu.step: a few tokens on slots of a pool, through shared memory (gpu/core/state_stream.cuh).
 //
 //   S[p, n] := fma(S[p, n], decay, (B[n] d) x[p])
 //   y[p] = sum_n S[p, n] C[n],  out = (y + D x) silu(z)
 //
-// A CTA owns one lane, one head and a number of rows p; a warp up to 4 accesses of 16 bytes a
-// thread, each of which takes 32 / L rows of N elements, L threads a row. All accesses of a warp
-// are under way before the tokens are looked at, 2 KB of them. They are then taken one by one:
-// widened, advanced by all tokens, written back, so that only one is in fp32 at a time. y is summed
-// in a thread (ascending n), then by halving over the L threads. The tokens are staged in shared
-// memory; outputs leave through it.
+// An item is one lane, one head and as many rows p as fit 32 KB. A thread has 16 columns of a row,
+// L threads all of them, and a warp goes through its share of the rows, 32 / L at a time: widened,
+// advanced by all tokens, written back where they came from, or to the places of each token where
+// there are several. y is summed in a thread (ascending n), then by halving over the L threads. Of
+// a single token B and C stay in registers.
 //
 // Rounding points: the state where it is stored (reference/core/encoding.hpp; the maximum of a row
 // is exact), out as it is stored. exp and log1p are CUDA's in fp32.
 // Limits: step_refusal().
 // Bytes: 2 P N of the pool's type for each lane and head, beside the tokens; B 128, H 48, P 64,
 // N 128 in fp32: 403 MB, 134 us at 3 TB/s. 5 P N flop a token: far below any limit.
-// Measured on an H100, H48 P64 N128, B 32 / 128 / 256: fp32 states 62 / 219 / 430 us, 65 % of a copy
-// of the same bytes; bf16 54 / 180 / 345 us, 41 %. Few bytes are under way a CTA, and a slot's number
-// comes before the first of them: what there is to gain.
+// Measured: TODO
 #include <array>
 #include <bit>
-#include <stdexcept>
 #include <string>
 
-#include "gpu/core/check.hpp"
+#include "gpu/core/state_stream.cuh"
 #include "gpu/selective_state_update/stored.cuh"
 
 namespace groundstate::gpu::selective_state_update {
 namespace {
 
+namespace ptx = cuda::ptx;
+
 // ---- tile
 
-constexpr int warp = 32, most_warps = 4, accesses = 4;
+constexpr int warp = warp_threads, compute_warps = 4;
+constexpr Index tile_bytes = 32 * 1024;
 
 template <class Stored>
 constexpr int elements = 16 / static_cast<int>(sizeof(Stored));  // of an access
-
-// CTAs of a multiprocessor: enough bytes under way, and registers for one access in fp32.
-template <class Stored, bool tied>
-constexpr int resident_ctas() {
-  return tied ? (sizeof(Stored) == 4 ? 7 : sizeof(Stored) == 2 ? 5 : 4) : 3;
-}
+constexpr int thread_columns = 16;  // of a row, in accesses that are L x elements apart
 
 struct Arguments {
   DeviceInputs x;  // broadcast
   DeviceOutputs y;
   Options options;
   Shape n;
-  unsigned heads, tiles;
-  int rows;           // of a CTA
+  unsigned heads, heads_a_group, tiles;
+  int rows;           // of an item
   int threads_a_row;  // L, a power of two
   int tokens;         // at most, of a lane
 };
 
-// ---- shared storage
-
-// Of all tokens of a lane; [token][...].
-struct Tokens {
-  Index* destination;
-  float *B, *C;                // N; B times d where the decay is tied
-  float *x, *d, *decay, *sum;  // rows, rows, 1, rows
-
-  static constexpr std::size_t bytes(Index tokens, Index columns, Index rows) {
-    return static_cast<std::size_t>(tokens) *
-           (sizeof(Index) + sizeof(float) * static_cast<std::size_t>(2 * columns + 3 * rows + 4));
-  }
-  __device__ Tokens(std::byte* shared, int tokens, int columns, int rows) {
-    B = reinterpret_cast<float*>(shared);
-    C = B + tokens * columns;
-    destination = reinterpret_cast<Index*>(C + tokens * columns);
-    x = reinterpret_cast<float*>(destination + tokens);
-    d = x + tokens * rows;
-    sum = d + tokens * rows;
-    decay = sum + tokens * rows;
-  }
-};
-constexpr std::size_t shared_limit = 227 * 1024;
-
-// ---- phases
-
-// A part of a state, the rows of one CTA.
+// What an item is: the rows of one lane and head.
 struct Where {
   Lane lane;
   Index sequence, head;
   int first_row, rows;
+
+  __device__ bool is_empty() const { return lane.padding || lane.length == 0; }
 };
 
-__device__ float time_step(const Arguments& a, const Where& at, int t, int row) {
-  const auto& x = a.x;
-  const Value p{at.first_row + row};
-  const float d =
-      load<float>(x.dt, Batch{at.lane.batch}, Time{at.lane.begin + t}, Head{at.head}, p) +
-      (x.dt_bias ? load<float>(x.dt_bias, Head{at.head}, p) : 0.0f);
-  return a.options.softplus && d <= 20.0f ? log1pf(expf(d)) : d;
-}
+// ---- shared storage
 
-template <bool tied>
-__device__ void stage(const Arguments& a, const Where& at, const Tokens& tokens) {
-  const auto& x = a.x;
-  const int columns = static_cast<int>(a.n.state), count = static_cast<int>(at.lane.length);
-  const Group group{at.head / (a.n.heads / a.n.groups)};
-  const Batch batch{at.lane.batch};
-  for (int i = threadIdx.x; i < count * columns; i += blockDim.x) {
-    const Time time{at.lane.begin + i / columns};
-    const State n{i % columns};
-    const float B = load<float>(x.B, batch, time, group, n);
-    tokens.B[i] = tied ? B * time_step(a, at, i / columns, 0) : B;
-    tokens.C[i] = load<float>(x.C, batch, time, group, n);
+// The second part of a stage: all tokens of a lane, [token][...], and what its rows need.
+struct Tokens {
+  Where* at;
+  Index* destination;
+  float *B, *C;        // columns
+  float *x, *z, *sum;  // rows
+  float* d;            // 1 where the decay is tied, rows otherwise
+  float* decay;        // 1 where it is tied
+  float *D, *scale;    // rows, of no token
+
+  static constexpr Index bytes(Index tokens, Index columns, Index rows) {
+    return static_cast<Index>(sizeof(Where)) + tokens * static_cast<Index>(sizeof(Index)) +
+           static_cast<Index>(sizeof(float)) * (tokens * (2 * columns + 4 * rows + 1) + 2 * rows);
   }
-  for (int i = threadIdx.x; i < count * at.rows; i += blockDim.x) {
-    const int t = i / at.rows, row = i % at.rows;
-    tokens.x[t * a.rows + row] =
-        load<float>(x.x, batch, Time{at.lane.begin + t}, Head{at.head}, Value{at.first_row + row});
-    if constexpr (!tied) tokens.d[t * a.rows + row] = time_step(a, at, t, row);
+  __device__ Tokens(std::byte* shared, int tokens, int columns, int rows) {
+    B = reinterpret_cast<float*>(shared);
+    C = B + tokens * columns;
+    at = reinterpret_cast<Where*>(C + tokens * columns);
+    destination = reinterpret_cast<Index*>(at + 1);
+    x = reinterpret_cast<float*>(destination + tokens);
+    z = x + tokens * rows;
+    sum = z + tokens * rows;
+    d = sum + tokens * rows;
+    decay = d + tokens * rows;
+    D = decay + tokens;
+    scale = D + rows;
   }
-  for (int t = threadIdx.x; t < count; t += blockDim.x) {
-    tokens.destination[t] = destination(x, a.options, at.sequence, at.lane, t, LoadIndex{});
-    if constexpr (tied)
-      tokens.decay[t] =
-          expf(load<float>(x.A, Head{at.head}, Value{0}, State{0}) * time_step(a, at, t, 0));
-  }
-}
+};
+
+// ---- phases
 
 template <class Stored>
-struct Elements {
+struct alignas(16) Elements {
   Stored at[elements<Stored>];
 };
 
@@ -141,35 +108,336 @@ __device__ float maximum_of_row(float y, int threads_a_row) {
   return y;
 }
 
-// Stores a row: `to` is where this thread's elements go, `scale` that of the row, `offset` the
-// number of the first element as stochastic rounding counts them. All threads of a warp come here.
-template <class Stored, int parts>
-__device__ void store_row(const float (&s)[parts][elements<Stored>], Stored* const (&to)[parts],
-                          const bool (&inside)[parts], float* scale, bool first, const Arguments& a,
-                          const Index (&offset)[parts]) {
-  constexpr int count = elements<Stored>;
-  RowScale own;
-  if constexpr (is_code<Stored>) {
+// ---- kernel
+
+// `stochastic` apart: the compiler computes what it can of random rounding before it looks.
+template <class Stored, bool tied, bool stochastic>
+struct Step {
+  static constexpr int most_compute_threads = compute_warps * warp, resident_ctas = 2,
+                       usual_stages = sizeof(Stored) > 2 ? 3 : 4;
+  static constexpr int count = elements<Stored>, accesses = thread_columns / count;
+  Arguments a;
+
+  __device__ Where place(unsigned item) const {
+    const unsigned problem = item / a.tiles;
+    Where at;
+    at.head = problem % a.heads;
+    at.sequence = problem / a.heads;
+    at.first_row = static_cast<int>(item % a.tiles) * a.rows;
+    at.rows = min(a.rows, static_cast<int>(a.n.value) - at.first_row);
+    at.lane = selective_state_update::lane(a.x, a.options, at.sequence, LoadIndex{});
+    return at;
+  }
+  __device__ Tokens tokens_of(std::byte* shared) const {
+    return {shared, a.tokens, static_cast<int>(a.n.state), a.rows};
+  }
+
+  // ---- load warp
+
+  // What an item needs, as lists for Arriving: [token][column], [token][row], tokens, rows.
+  template <class... Axes>
+  static __device__ ElementList list(const DeviceView<const Any, Axes...>& x, Index first,
+                                     Index outer, Index inner, int columns) {
+    return {x.type(), x.data(), first, outer, inner, columns};
+  }
+  using GroupView = DeviceView<const Any, Batch, Time, Group, State>;
+  using RowView = DeviceView<const Any, Batch, Time, Head, Value>;
+  __device__ ElementList of_group(const GroupView& x, const Where& at) const {
+    const Group group{static_cast<unsigned>(at.head) / a.heads_a_group};
+    return list(x, x.offset(Batch{at.lane.batch}, Time{at.lane.begin}, group, State{0}),
+                x.template stride<Time>(), x.template stride<State>(), static_cast<int>(a.n.state));
+  }
+  __device__ ElementList of_rows(const RowView& x, const Where& at) const {
+    return list(
+        x, x.offset(Batch{at.lane.batch}, Time{at.lane.begin}, Head{at.head}, Value{at.first_row}),
+        x.template stride<Time>(), x.template stride<Value>(), at.rows);
+  }
+  __device__ ElementList of_tokens(const RowView& x, const Where& at) const {
+    return list(x, x.offset(Batch{at.lane.batch}, Time{at.lane.begin}, Head{at.head}, Value{0}), 0,
+                x.template stride<Time>(), a.tokens);
+  }
+  __device__ ElementList of_head(const DeviceView<const Any, Head, Value>& x,
+                                 const Where& at) const {
+    return list(x, x.offset(Head{at.head}, Value{at.first_row}), 0, x.template stride<Value>(),
+                a.rows);
+  }
+  __device__ ElementList bias(const Where& at) const {
+    return list(a.x.dt_bias, a.x.dt_bias.offset(Head{at.head}, Value{0}), 0, 0, a.tokens);
+  }
+  __device__ ElementList rate(const Where& at) const {
+    return list(a.x.A, a.x.A.offset(Head{at.head}, Value{0}, State{0}), 0, 0, a.tokens);
+  }
+  __device__ ElementList scales(const Where& at) const {
+    const auto& x = a.y.scale;
+    return {ElementType::float32,
+            x.data(),
+            x.offset(Slot{at.lane.source}, Head{at.head}, Value{at.first_row}),
+            0,
+            x.template stride<Value>(),
+            a.rows};
+  }
+
+  struct Token {
+    int columns, rows;  // of all tokens
+    Arriving<4> B, C;
+    Arriving<2> x, z;
+    Arriving<1> dt;
+    Arriving<2> D, scale;
+    Arriving<1> dt_bias, A;  // the same one for every token
+  };
+  __device__ Token fetch(const Where& at, Crew crew) const {
+    const int length = at.is_empty() ? 0 : static_cast<int>(at.lane.length),
+              columns = length * static_cast<int>(a.n.state), rows = length * at.rows,
+              own_rows = length > 0 ? at.rows : 0;
+    return {columns,
+            rows,
+            {crew, 0, columns, of_group(a.x.B, at)},
+            {crew, 0, columns, of_group(a.x.C, at)},
+            {crew, 0, rows, of_rows(a.x.x, at)},
+            {crew, 0, a.x.z ? rows : 0, of_rows(a.x.z, at)},
+            {crew, 0, tied ? length : 0, of_tokens(a.x.dt, at)},
+            {crew, 0, a.x.D ? own_rows : 0, of_head(a.x.D, at)},
+            {crew, 0, is_code<Stored> ? own_rows : 0, scales(at)},
+            {crew, 0, tied && a.x.dt_bias ? length : 0, bias(at)},
+            {crew, 0, tied ? length : 0, rate(at)}};
+  }
+
+  __device__ unsigned bytes(const Where& at) const {
+    return at.is_empty() ? 0 : static_cast<unsigned>(at.rows * row_bytes());
+  }
+  __device__ int row_bytes() const {
+    return static_cast<int>(a.n.state) * static_cast<int>(sizeof(Stored));
+  }
+  __device__ bool is_contiguous() const { return a.y.state.template stride<Value>() == a.n.state; }
+  __device__ Stored* row_of(const Where& at, Index slot, int row) const {
+    const auto& state = a.y.state;
+    return static_cast<Stored*>(state.data()) +
+           state.offset(Slot{slot}, Head{at.head}, Value{at.first_row + row}, State{0});
+  }
+  __device__ void load(const Where& at, std::byte* state, Barrier& full, Crew crew) const {
+    if (at.is_empty()) return;
+    const int rows = is_contiguous() ? at.rows : 1;  // of a copy
+    for (int row = crew.thread * rows; row < at.rows; row += crew.threads * rows)
+      ptx::cp_async_bulk(ptx::space_cluster, ptx::space_global, state + row * row_bytes(),
+                         row_of(at, at.lane.source, row), static_cast<unsigned>(rows * row_bytes()),
+                         full.word());
+  }
+
+  __device__ float time_step(float dt, float bias) const {
+    const float d = dt + bias;
+    return a.options.softplus && d <= 20.0f ? log1pf(expf(d)) : d;
+  }
+  __device__ void stage(const Where& at, const Token& token, std::byte* shared, Crew crew) const {
+    const auto& x = a.x;
+    const Tokens tokens = tokens_of(shared);
+    if (crew.thread == 0) *tokens.at = at;
+    if (at.is_empty()) return;
+    const int length = static_cast<int>(at.lane.length);
+    for (int t = crew.thread; t < length; t += crew.threads)
+      tokens.destination[t] = destination(x, a.options, at.sequence, at.lane, t, LoadIndex{});
+    if constexpr (tied) {
+      float own_bias = 0, A = 0;
+      token.dt_bias.for_each(crew, 0, x.dt_bias ? length : 0, bias(at),
+                             [&](ElementList::Place, float value) { own_bias = value; });
+      token.A.for_each(crew, 0, length, rate(at),
+                       [&](ElementList::Place, float value) { A = value; });
+      for_each_arriving(token.dt, crew, length, of_tokens(x.dt, at),
+                        [&](ElementList::Place t, float dt) {
+                          const float d = time_step(dt, own_bias);
+                          tokens.d[t.column] = d;
+                          tokens.decay[t.column] = expf(A * d);
+                        });
+    } else {
+      for (int i = crew.thread; i < token.rows; i += crew.threads) {
+        const Value p{at.first_row + i % at.rows};
+        tokens.d[i] =
+            time_step(gpu::load<float>(x.dt, Batch{at.lane.batch},
+                                       Time{at.lane.begin + i / at.rows}, Head{at.head}, p),
+                      x.dt_bias ? gpu::load<float>(x.dt_bias, Head{at.head}, p) : 0.0f);
+      }
+    }
+    const auto stage = [&](const auto& arriving, int count, const ElementList& list, float* to) {
+      for_each_arriving(arriving, crew, count, list, [&](ElementList::Place i, float value) {
+        to[i.row * list.columns + i.column] = value;
+      });
+    };
+    stage(token.B, token.columns, of_group(x.B, at), tokens.B);
+    stage(token.C, token.columns, of_group(x.C, at), tokens.C);
+    stage(token.x, token.rows, of_rows(x.x, at), tokens.x);
+    if (x.z) stage(token.z, token.rows, of_rows(x.z, at), tokens.z);
+    if (x.D) stage(token.D, at.rows, of_head(x.D, at), tokens.D);
+    if constexpr (is_code<Stored>) stage(token.scale, at.rows, scales(at), tokens.scale);
+  }
+
+  // ---- compute warps
+
+  // Whether the state goes back through shared memory: where there is one place for it. Otherwise
+  // each token's state is stored as it comes.
+  __device__ bool has_one_destination() const {
+    return !a.x.destination || a.x.destination.template extent<Time>() == 1;
+  }
+
+  __device__ int column(int k) const {
+    return (k * a.threads_a_row + lane_index() % a.threads_a_row) * count;
+  }
+
+  template <class Release>
+  __device__ void compute(unsigned, std::byte* stage, std::byte* shared,
+                          const Release& release) const {
+    const Tokens tokens = tokens_of(shared);
+    const Where at = *tokens.at;
+    const int rows_a_warp = a.rows / compute_warps,
+              first = static_cast<int>(threadIdx.x) / warp * rows_a_warp,
+              end = min(first + rows_a_warp, at.rows);
+    auto* const state = reinterpret_cast<Stored*>(stage);
+    if (!at.is_empty()) {
+      if (at.lane.length == 1)
+        advance_rows<true>(at, tokens, state, first, end);
+      else
+        advance_rows<false>(at, tokens, state, first, end);
+    }
+    release();
+    __syncwarp();
+    if (at.lane.length > 0) write_outputs(at, tokens, first, end);
+  }
+
+  // What a thread needs of a row of B or C.
+  struct Columns {
+    float at[accesses][count];
+  };
+  __device__ Columns columns_of(const float* row) const {
+    Columns own;
+#pragma unroll
+    for (int k = 0; k < accesses; ++k) {
+      const bool inside = column(k) < a.n.state;
+#pragma unroll
+      for (int q = 0; q < count / 4; ++q) {
+        const auto four = std::bit_cast<std::array<float, 4>>(
+            inside ? reinterpret_cast<const float4*>(row + column(k))[q] : float4{});
+#pragma unroll
+        for (int e = 0; e < 4; ++e) own.at[k][q * 4 + e] = four[static_cast<std::size_t>(e)];
+      }
+    }
+    return own;
+  }
+
+  // By a warp: rows [first, end) of the item, by all tokens.
+  template <bool single>
+  __device__ void advance_rows(const Where& at, const Tokens& tokens, Stored* stage, int first,
+                               int end) const {
+    const int columns = static_cast<int>(a.n.state), rows_an_access = warp / a.threads_a_row,
+              in_row = lane_index() % a.threads_a_row,
+              length = single ? 1 : static_cast<int>(at.lane.length);
+    Columns B, C;
+    if constexpr (single) {
+      B = columns_of(tokens.B);
+      C = columns_of(tokens.C);
+    }
+#pragma unroll 1
+    for (int above = first; above < end; above += rows_an_access) {
+      const int row = above + lane_index() / a.threads_a_row;
+      const bool exists = row < end;
+      const float decode = is_code<Stored> && exists ? tokens.scale[row] : 1.0f;
+      float s[accesses][count];
+#pragma unroll
+      for (int k = 0; k < accesses; ++k) {
+        const auto stored =
+            exists && column(k) < columns
+                ? *reinterpret_cast<const Elements<Stored>*>(stage + row * columns + column(k))
+                : Elements<Stored>{};
+#pragma unroll
+        for (int e = 0; e < count; ++e)
+          s[k][e] =
+              is_code<Stored> ? widen<float>(stored.at[e]) * decode : widen<float>(stored.at[e]);
+      }
+      for (int t = 0; t < length; ++t) {
+        if constexpr (!single) {
+          B = columns_of(tokens.B + t * columns);
+          C = columns_of(tokens.C + t * columns);
+        }
+        const float x = exists ? tokens.x[t * at.rows + row] : 0.0f,
+                    d = tied     ? tokens.d[t]
+                        : exists ? tokens.d[t * at.rows + row]
+                                 : 0.0f,
+                    tied_decay = tied ? tokens.decay[t] : 0.0f;
+        float sum = 0;
+#pragma unroll
+        for (int k = 0; k < accesses; ++k)
+#pragma unroll
+          for (int e = 0; e < count; ++e) {
+            float decay = tied_decay;
+            if constexpr (!tied)
+              if (exists && column(k) < columns)
+                decay = expf(gpu::load<float>(a.x.A, Head{at.head}, Value{at.first_row + row},
+                                              State{column(k) + e}) *
+                             d);
+            s[k][e] = fmaf(s[k][e], decay, B.at[k][e] * d * x);
+            sum = fmaf(s[k][e], C.at[k][e], sum);
+          }
+        sum = sum_of_row(sum, a.threads_a_row);
+        if (in_row == 0 && exists) tokens.sum[t * at.rows + row] = sum;
+        store_row(at, tokens, stage, t, s, row, exists);
+      }
+    }
+  }
+
+  // The state after token t: in the slot, and in the row of intermediate states.
+  __device__ void store_row(const Where& at, const Tokens& tokens, Stored* stage, int t,
+                            const float (&s)[accesses][count], int row, bool exists) const {
+    const int columns = static_cast<int>(a.n.state);
+    const Index slot = tokens.destination[t];
+    const Value p{at.first_row + row};
+    for (int to = 0; to < 2; ++to) {  // one piece of code, that is inlined often enough
+      if (to == 0 ? slot == nowhere : !a.y.intermediate) continue;
+      const auto& view = a.y.intermediate;
+      Stored* const first =
+          to != 0 ? static_cast<Stored*>(view.data()) +
+                        view.offset(Slot{at.lane.row}, Time{t}, Head{at.head}, p, State{0})
+          : has_one_destination() ? stage + row * columns
+                                  : row_of(at, slot, row);
+      RowScale own;
+      if constexpr (is_code<Stored>) {
+        own = scale_of(s);
+        const auto& scale = a.y.scale;
+        const auto& other = a.y.intermediate_scale;
+        if (exists && column(0) == 0)
+          (to == 0 ? static_cast<float*>(scale.data()) + scale.offset(Slot{slot}, Head{at.head}, p)
+                   : static_cast<float*>(other.data()) +
+                         other.offset(Slot{at.lane.row}, Time{t}, Head{at.head}, p))[0] =
+              own.decode;
+      }
+#pragma unroll
+      for (int k = 0; k < accesses; ++k)
+        if (exists && column(k) < columns)
+          *reinterpret_cast<Elements<Stored>*>(first + column(k)) =
+              encoded(s[k], own,
+                      at.lane.source * a.y.state.template stride<Slot>() +
+                          (at.head * a.n.value + p.index) * columns + column(k));
+    }
+  }
+
+  // Of a row that is stored as codes; all threads of the row come here.
+  __device__ RowScale scale_of(const float (&s)[accesses][count]) const {
     float amax = 0;
 #pragma unroll
-    for (int k = 0; k < parts; ++k)
+    for (int k = 0; k < accesses; ++k)
 #pragma unroll
       for (int e = 0; e < count; ++e) amax = fmaxf(amax, fabsf(s[k][e]));  // of a NaN: the other
-    own = row_scale<Stored>(maximum_of_row(amax, a.threads_a_row));
-    if (first && inside[0]) *scale = own.decode;
+    return row_scale<Stored>(maximum_of_row(amax, a.threads_a_row));
   }
-#pragma unroll
-  for (int k = 0; k < parts; ++k) {
+  // `offset`: the number of the first element as stochastic rounding counts them.
+  __device__ Elements<Stored> encoded(const float (&s)[count], RowScale own, Index offset) const {
     Elements<Stored> stored;
     Philox::Counter words{};
 #pragma unroll
     for (int e = 0; e < count; ++e) {
-      const float value = s[k][e] * own.encode;
+      const float value = is_code<Stored> ? s[e] * own.encode : s[e];
       if constexpr (std::is_same_v<Stored, float>) {
         stored.at[e] = value;
-      } else if (a.options.stochastic) {
-        if (e % 4 == 0) words = rounding_words(*a.options.stochastic, offset[k] + e);
-        stored.at[e] = stochastic<Stored>(value, words[static_cast<std::size_t>(e % 4)]);
+      } else if constexpr (stochastic) {
+        if (e % 4 == 0) words = rounding_words(*a.options.stochastic, offset + e);
+        stored.at[e] =
+            groundstate::stochastic<Stored>(value, words[static_cast<std::size_t>(e % 4)]);
       } else if constexpr (std::is_same_v<Stored, fp8>) {
         stored.at[e] = fp8::from_bits(__nv_cvt_float_to_fp8(value, __NV_SATFINITE, __NV_E4M3));
       } else if constexpr (is_code<Stored>) {
@@ -178,172 +446,46 @@ __device__ void store_row(const float (&s)[parts][elements<Stored>], Stored* con
         stored.at[e] = rounded<Stored>(value);
       }
     }
-    if (inside[k]) __stcg(reinterpret_cast<uint4*>(to[k]), std::bit_cast<uint4>(stored));
-  }
-}
-
-__device__ void write_zeros(const Arguments& a, const Where& at) {
-  for (int i = threadIdx.x; i < at.lane.length * at.rows; i += blockDim.x)
-    store<float>(a.y.out, 0.0f, Batch{at.lane.batch}, Time{at.lane.begin + i / at.rows},
-                 Head{at.head}, Value{at.first_row + i % at.rows});
-}
-
-__device__ void write_outputs(const Arguments& a, const Where& at, const Tokens& tokens) {
-  const auto& x = a.x;
-  for (int i = threadIdx.x; i < at.lane.length * at.rows; i += blockDim.x) {
-    const int t = i / at.rows, row = i % at.rows;
-    const Batch batch{at.lane.batch};
-    const Time time{at.lane.begin + t};
-    const Head head{at.head};
-    const Value p{at.first_row + row};
-    float y = tokens.sum[t * a.rows + row];
-    if (x.D) y = fmaf(tokens.x[t * a.rows + row], load<float>(x.D, head, p), y);
-    if (x.z) {
-      const float z = load<float>(x.z, batch, time, head, p);
-      y *= z / (1.0f + expf(-z));
-    }
-    store<float>(a.y.out, y, batch, time, head, p);
-  }
-}
-
-// ---- kernel
-
-template <class Stored, int parts, bool tied>
-__global__ void __launch_bounds__(most_warps* warp, (resident_ctas<Stored, tied>()))
-    advance_slots(const __grid_constant__ Arguments a) {
-  constexpr int count = elements<Stored>;
-  extern __shared__ __align__(16) std::byte shared[];
-  const unsigned tile = blockIdx.x % a.tiles, problem = blockIdx.x / a.tiles;
-  Where at;
-  at.head = problem % a.heads;
-  at.sequence = problem / a.heads;
-  at.lane = lane(a.x, a.options, at.sequence, LoadIndex{});
-  at.first_row = static_cast<int>(tile) * a.rows;
-  at.rows = min(a.rows, static_cast<int>(a.n.value) - at.first_row);
-  if (at.lane.padding) return write_zeros(a, at);
-  if (at.lane.length == 0) return;
-
-  const int columns = static_cast<int>(a.n.state), rows_an_access = warp / a.threads_a_row;
-  const int in_warp = threadIdx.x % warp, in_row = in_warp % a.threads_a_row;
-  const int first = threadIdx.x / warp * accesses * rows_an_access + in_warp / a.threads_a_row;
-  const auto& state = a.y.state;
-  const auto column = [&](int k) { return (k * a.threads_a_row + in_row) * count; };
-  const auto address = [&](Index slot, int row, int k) {
-    return static_cast<Stored*>(state.data()) +
-           state.offset(Slot{slot}, Head{at.head}, Value{at.first_row + row}, State{column(k)});
-  };
-  const auto scale = [&](Index slot, int row) {
-    const auto& view = a.y.scale;
-    return view ? static_cast<float*>(view.data()) +
-                      view.offset(Slot{slot}, Head{at.head}, Value{at.first_row + row})
-                : nullptr;
-  };
-  const auto intermediate = [&](int t, int row, int k) {
-    const auto& view = a.y.intermediate;
-    return static_cast<Stored*>(view.data()) + view.offset(Slot{at.lane.row}, Time{t},
-                                                           Head{at.head}, Value{at.first_row + row},
-                                                           State{column(k)});
-  };
-  const auto intermediate_scale = [&](int t, int row) {
-    const auto& view = a.y.intermediate_scale;
-    return view ? static_cast<float*>(view.data()) + view.offset(Slot{at.lane.row}, Time{t},
-                                                                 Head{at.head},
-                                                                 Value{at.first_row + row})
-                : nullptr;
-  };
-  uint4 raw[accesses][parts];
-  float decode[accesses];
-#pragma unroll
-  for (int i = 0; i < accesses; ++i) {
-    const int row = first + i * rows_an_access;
-#pragma unroll
-    for (int k = 0; k < parts; ++k)
-      raw[i][k] = row < at.rows && column(k) < columns
-                      ? __ldcg(reinterpret_cast<const uint4*>(address(at.lane.source, row, k)))
-                      : uint4{};
-    decode[i] = is_code<Stored> && row < at.rows ? *scale(at.lane.source, row) : 1.0f;
+    return stored;
   }
 
-  const Tokens tokens(shared, a.tokens, columns, a.rows);
-  stage<tied>(a, at, tokens);
-  __syncthreads();
-  const int length = static_cast<int>(at.lane.length);
-#pragma unroll
-  for (int i = 0; i < accesses; ++i) {
-    const int row = first + i * rows_an_access;
-    if (first - in_warp / a.threads_a_row + i * rows_an_access >= at.rows) break;  // of the warp
-    float s[parts][count];
-    bool inside[parts];
-    Index offset[parts];
-#pragma unroll
-    for (int k = 0; k < parts; ++k) {
-      inside[k] = row < at.rows && column(k) < columns;
-      const auto stored = std::bit_cast<Elements<Stored>>(raw[i][k]);
-#pragma unroll
-      for (int e = 0; e < count; ++e) s[k][e] = widen<float>(stored.at[e]) * decode[i];
-      offset[k] = at.lane.source * state.template stride<Slot>() +
-                  (at.head * a.n.value + at.first_row + row) * columns + column(k);
-    }
-    for (int t = 0; t < length; ++t) {
-      const float value = row < at.rows ? tokens.x[t * a.rows + row] : 0.0f;
-      const float d = tied || row >= at.rows ? 0.0f : tokens.d[t * a.rows + row];
-      float sum = 0;
-#pragma unroll
-      for (int k = 0; k < parts; ++k) {
-        if (!inside[k]) continue;
-        const auto* const B = reinterpret_cast<const float4*>(tokens.B + t * columns + column(k));
-        const auto* const C = reinterpret_cast<const float4*>(tokens.C + t * columns + column(k));
-#pragma unroll
-        for (int q = 0; q < count / 4; ++q) {
-          const auto b = std::bit_cast<std::array<float, 4>>(B[q]),
-                     c = std::bit_cast<std::array<float, 4>>(C[q]);
-#pragma unroll
-          for (int e = 0; e < 4; ++e) {
-            float& own = s[k][q * 4 + e];
-            const float decay =
-                tied ? tokens.decay[t]
-                     : expf(load<float>(a.x.A, Head{at.head}, Value{at.first_row + row},
-                                        State{column(k) + q * 4 + e}) *
-                            d);
-            own = fmaf(own, decay, (tied ? b[e] : b[e] * d) * value);
-            sum = fmaf(own, c[e], sum);
-          }
+  // Of the rows of a warp, from their sums; zeros of padding.
+  __device__ void write_outputs(const Where& at, const Tokens& tokens, int first, int end) const {
+    const auto& x = a.x;
+    const int count = end - first;
+    for (int i = lane_index(); i < at.lane.length * count; i += warp) {
+      const int t = i < count ? 0 : i / count, row = first + i - t * count,
+                staged = t * at.rows + row;
+      float y = 0;
+      if (!at.lane.padding) {
+        y = tokens.sum[staged];
+        if (x.D) y = fmaf(tokens.x[staged], tokens.D[row], y);
+        if (x.z) {
+          const float z = tokens.z[staged];
+          y *= z / (1.0f + expf(-z));
         }
       }
-      sum = sum_of_row(sum, a.threads_a_row);
-      if (in_row == 0 && row < at.rows) tokens.sum[t * a.rows + row] = sum;
-      // The slot, and the row of intermediate states: one piece of code, that is inlined often
-      // enough.
-      for (int to = 0; to < 2; ++to) {
-        const Index slot = tokens.destination[t];
-        if (to == 0 ? slot == nowhere : !a.y.intermediate) continue;
-        Stored* where[parts];
-#pragma unroll
-        for (int k = 0; k < parts; ++k)
-          where[k] = to == 0 ? address(slot, row, k) : intermediate(t, row, k);
-        float* const decode_of_row = row >= at.rows ? nullptr
-                                     : to == 0      ? scale(slot, row)
-                                                    : intermediate_scale(t, row);
-        store_row<Stored>(s, where, inside, decode_of_row, in_row == 0, a, offset);
-      }
+      gpu::store<float>(a.y.out, y, Batch{at.lane.batch}, Time{at.lane.begin + t}, Head{at.head},
+                        Value{at.first_row + row});
     }
   }
-  __syncthreads();
-  write_outputs(a, at, tokens);
-}
+
+  // ---- store warp
+
+  __device__ void store(unsigned, std::byte* state, std::byte* shared) const {
+    const Tokens tokens = tokens_of(shared);
+    const Where at = *tokens.at;
+    if (at.is_empty() || !has_one_destination()) return;
+    const Index slot = tokens.destination[at.lane.length - 1];
+    if (slot == nowhere) return;
+    const int rows = is_contiguous() ? at.rows : 1;  // of a copy
+    for (int row = 0; row < at.rows; row += rows)
+      ptx::cp_async_bulk(ptx::space_global, ptx::space_shared, row_of(at, slot, row),
+                         state + row * row_bytes(), static_cast<unsigned>(rows * row_bytes()));
+  }
+};
 
 // ---- launch
-
-// Threads of a row, a power of two, and accesses that each of them makes.
-struct RowForm {
-  int threads, parts;
-};
-RowForm row_form(Index columns, Index size) {
-  const Index needed = columns * size / 16;
-  int threads = 1;
-  while (threads < warp && threads < needed) threads *= 2;
-  return {threads, static_cast<int>((needed + threads - 1) / threads)};
-}
 
 bool is_aligned(const void* data, std::initializer_list<Index> strides, Index size) {
   bool good = reinterpret_cast<std::size_t>(data) % 16 == 0;
@@ -354,33 +496,32 @@ bool is_aligned(const void* data, std::initializer_list<Index> strides, Index si
 // The contents of cu_seqlens are on the device: no lane is longer than all of them together.
 Index longest(const DeviceInputs& x) { return x.x.extent<Time>(); }
 
-template <class Stored, int parts, bool tied>
+template <class Stored, bool tied, bool stochastic>
 void run(Arguments a, const Launch& launch) {
-  const int rows_a_warp = accesses * (warp / a.threads_a_row);
-  const Index warps_needed = (a.n.value + rows_a_warp - 1) / rows_a_warp;
-  const int warps = static_cast<int>(std::min<Index>(warps_needed, most_warps));
-  a.rows = warps * rows_a_warp;
+  using Own = Step<Stored, tied, stochastic>;
+  const Index row_bytes = a.n.state * static_cast<Index>(sizeof(Stored));
+  // Rows for all compute warps, whole accesses for each.
+  const Index several = compute_warps * (warp / a.threads_a_row);
+  const Index wanted = std::min(std::max<Index>(tile_bytes / row_bytes, 1), a.n.value);
+  a.rows = static_cast<int>((wanted + several - 1) / several * several);
   a.tiles = static_cast<unsigned>((a.n.value + a.rows - 1) / a.rows);
-  const Index ctas = a.n.sequences * a.n.heads * a.tiles;
-  require(ctas < Index{1} << 31, "too many lanes and heads for one launch");
-  if (ctas == 0) return;
-  const std::size_t bytes = Tokens::bytes(a.tokens, a.n.state, a.rows);
-  require(bytes <= shared_limit, "so many tokens do not fit the shared memory of gpu.step");
-  const auto kernel = advance_slots<Stored, parts, tied>;
-  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             static_cast<int>(bytes)));
-  kernel<<<static_cast<unsigned>(ctas), static_cast<unsigned>(warps * warp), bytes,
-           static_cast<cudaStream_t>(launch.stream.handle)>>>(a);
-  check(cudaGetLastError());
+  const StreamForm form = stream_form<Own>(compute_warps * warp, a.rows * row_bytes,
+                                           Tokens::bytes(a.tokens, a.n.state, a.rows));
+  require(form.stages >= 2, "so many tokens do not fit the shared memory of gpu.step");
+  launch_stream(Own{a}, form, a.n.sequences * a.n.heads * a.tiles,
+                static_cast<cudaStream_t>(launch.stream.handle));
 }
 
+template <class Stored, bool stochastic>
+void dispatch(const Arguments& a, const Launch& launch) {
+  return is_tied(a.x) ? run<Stored, true, stochastic>(a, launch)
+                      : run<Stored, false, stochastic>(a, launch);
+}
 template <class Stored>
-void dispatch(const Arguments& a, int parts, const Launch& launch) {
-  const bool tied = is_tied(a.x);
-  if constexpr (std::is_same_v<Stored, float>)
-    if (parts == 2)
-      return tied ? run<Stored, 2, true>(a, launch) : run<Stored, 2, false>(a, launch);
-  return tied ? run<Stored, 1, true>(a, launch) : run<Stored, 1, false>(a, launch);
+void dispatch(const Arguments& a, const Launch& launch) {
+  if constexpr (!std::is_same_v<Stored, float>)
+    if (a.options.stochastic) return dispatch<Stored, true>(a, launch);
+  return dispatch<Stored, false>(a, launch);
 }
 
 void validate_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y) {
@@ -409,25 +550,26 @@ void validate_step(const DeviceInputs& x, const Options& options, const DeviceOu
 void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
           const Launch& launch) {
   validate_step(x, options, y);
-  Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0};
+  Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0, 0};
   a.n = shape(a.x, y);
   a.heads = static_cast<unsigned>(a.n.heads);
   a.tokens = static_cast<int>(longest(x));
-  const RowForm form = row_form(a.n.state, static_cast<Index>(size_of(y.state.type())));
-  a.threads_a_row = form.threads;
+  a.heads_a_group = static_cast<unsigned>(a.n.heads / a.n.groups);
+  a.threads_a_row = 1;
+  while (a.threads_a_row * thread_columns < a.n.state) a.threads_a_row *= 2;
   switch (y.state.type()) {
     case ElementType::float32:
-      return dispatch<float>(a, form.parts, launch);
+      return dispatch<float>(a, launch);
     case ElementType::bfloat16:
-      return dispatch<bf16>(a, form.parts, launch);
+      return dispatch<bf16>(a, launch);
     case ElementType::float16:
-      return dispatch<fp16>(a, form.parts, launch);
+      return dispatch<fp16>(a, launch);
     case ElementType::int16:
-      return dispatch<std::int16_t>(a, form.parts, launch);
+      return dispatch<std::int16_t>(a, launch);
     case ElementType::int8:
-      return dispatch<std::int8_t>(a, form.parts, launch);
+      return dispatch<std::int8_t>(a, launch);
     case ElementType::float8:
-      return dispatch<fp8>(a, form.parts, launch);
+      return dispatch<fp8>(a, launch);
     default:
       require(false, "a state of " + std::string(name_of(y.state.type())) + " is not accepted");
   }

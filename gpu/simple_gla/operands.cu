@@ -2,20 +2,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "gpu/core/check.hpp"
+#include "gpu/core/device.hpp"
 #include "gpu/simple_gla/operands.hpp"
 
 namespace groundstate::gpu::simple_gla {
-
-int multiprocessors() {
-  static const int count = [] {
-    int device, found;
-    check(cudaGetDevice(&device));
-    check(cudaDeviceGetAttribute(&found, cudaDevAttrMultiProcessorCount, device));
-    return found;
-  }();
-  return count;
-}
 
 Sweep common_sweep(const DeviceInputs& x, const Options& options) {
   const Shape n = shape(x);

@@ -36,8 +36,6 @@ DeviceView<T, Sequence, ValueHead, Value, Key> state(
 // or fp32, K and V from 1 to 256.
 Sweep common_sweep(const DeviceInputs& x, const Options& options);
 
-int multiprocessors();  // of the current device
-
 // num_steps and value_tile of a path (FusedForm) for a sweep with `value_columns` of a.
 SweepForm sweep_form(const Sweep& sweep, Index value_columns, Index num_steps, Index value_tile);
 

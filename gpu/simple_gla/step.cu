@@ -18,12 +18,15 @@
 // K = V = 128 in fp32: 268 MB, 89 us at 3 TB/s. 5 K V flop a token: far below any limit.
 // Measured on an H100, HV 32, K = V = 128, B 64 / 128 / 256 (data/timings_h100.jsonl): fp32 states
 // 92 / 93 / 98 % of a copy of the same bytes, bf16 64 / 63 / 63 %. It was 81 % in fp32 until the
-// tokens were on their way before the state: a load that is waited for costs each CTA a microsecond.
+// tokens were on their way before the state: a load that is waited for costs each CTA a
+// microsecond.
 #include <bit>
 #include <stdexcept>
 #include <string>
 
+#include "gpu/core/arriving.cuh"
 #include "gpu/core/check.hpp"
+#include "gpu/simple_gla/streamed_step.hpp"
 #include "gpu/simple_gla/tile.cuh"
 
 namespace groundstate::gpu::simple_gla {
@@ -55,16 +58,8 @@ constexpr int resident_ctas() {
 // along one axis are not along the other, and the compiler takes wide accesses apart.
 enum class Access { columns, rows, single };
 
-struct Arguments {
-  Index batch, time, rows, columns;
-  unsigned heads, tiles;
-  Gates gates;
-  bool reverse;
-  TokenInput query, key, value;
-  TokenOutput output;
-  StateOutput pool;           // its sequences are slots
-  const std::int32_t* slots;  // null: slot b for sequence b
-  Index slot_stride;
+struct Arguments : Steps {
+  unsigned tiles;
 };
 
 // ---- phases
@@ -186,25 +181,38 @@ struct TokenBlock {
   int count;
 
   struct Fetched {
-    Arriving query, key, value;
+    Arriving<1> query, key, value;
   };
   __device__ Fetched fetch() const {
-    return {{a.query, at, first, count, 0, tokens.padded, a.rows},
-            {a.key, at, first, count, 0, tokens.padded, a.rows},
-            {a.value, at, first, count, at.first_column, tokens.width, a.columns}};
+    const auto arriving = [&](const TokenInput& x, Index first_channel, int width, Index channels) {
+      return Arriving<1>(crew(), 0, existing(width, channels - first_channel),
+                         token_elements(x, at, first, first_channel, width));
+    };
+    return {arriving(a.query, 0, tokens.padded, a.rows), arriving(a.key, 0, tokens.padded, a.rows),
+            arriving(a.value, at.first_column, tokens.width, a.columns)};
   }
   __device__ void stage(const Fetched& fetched) const {
     stage_decays(a.gates, at, first, count, false, tokens.decay);
-    const int done = sizeof(Scalar) == 4 ? threads : 0;  // fp64 is not fetched
-    if constexpr (sizeof(Scalar) == 4) {
-      fetched.query.stage(static_cast<float>(a.query.scale), tokens.query);
-      fetched.key.stage(static_cast<float>(a.key.scale), tokens.key);
-      fetched.value.stage(static_cast<float>(a.value.scale), tokens.value);
-    }
-    simple_gla::stage(a.query, at, first, count, 0, tokens.padded, a.rows, tokens.query, done);
-    simple_gla::stage(a.key, at, first, count, 0, tokens.padded, a.rows, tokens.key, done);
-    simple_gla::stage(a.value, at, first, count, at.first_column, tokens.width, a.columns,
-                      tokens.value, done);
+    const auto stage = [&](const Arriving<1>& arriving, const TokenInput& x, Index first_channel,
+                           int width, Index channels, Scalar* to) {
+      int done = 0;
+      if constexpr (sizeof(Scalar) == 4) {  // of fp64 only a float is fetched
+        done = min(threads, existing(width, channels - first_channel));
+        arriving.for_each(crew(), 0, done, token_elements(x, at, first, first_channel, width),
+                          [&](ElementList::Place i, float value) {
+                            to[i.column] = static_cast<float>(x.scale) * value;
+                          });
+      }
+      simple_gla::stage(x, at, first, count, first_channel, width, channels, to, done);
+    };
+    stage(fetched.query, a.query, 0, tokens.padded, a.rows, tokens.query);
+    stage(fetched.key, a.key, 0, tokens.padded, a.rows, tokens.key);
+    stage(fetched.value, a.value, at.first_column, tokens.width, a.columns, tokens.value);
+  }
+  static __device__ Crew crew() { return {thread(), threads}; }
+  // Elements of the first token: those of later ones begin behind the padding.
+  static __device__ int existing(int width, Index channels) {
+    return static_cast<int>(min(Index{width}, max(channels, Index{0})));
   }
 };
 
@@ -413,6 +421,7 @@ void step(const DeviceInputs& x, const DevicePool& pool,
   a.pool = state_tensor<void>(pool);
   a.slots = slots ? slots.data() : nullptr;
   a.slot_stride = slots ? slots.stride<Batch>() : 0;
+  if (streamed_step_takes(a)) return streamed_step(a, launch.stream);
   const Access access = access_of(a.pool, n);
   switch (pool.type()) {
     case ElementType::float64:

@@ -16,7 +16,7 @@
 
 #include <algorithm>
 
-#include "gpu/core/element.cuh"
+#include "gpu/core/arriving.cuh"
 #include "gpu/simple_gla/recurrence.hpp"
 
 namespace groundstate::gpu::simple_gla {
@@ -33,6 +33,11 @@ constexpr int rows_of(Index rows) {
   return static_cast<int>((rows + groups * 4 - 1) / (groups * 4) * 4);
 }
 
+template <class Scalar, int columns>
+struct Row {
+  Scalar at[columns];
+};
+
 // A thread's part of the state: in registers for a number of rows known at compile time, in the
 // workspace (rows_ = 0) for any.
 template <class Scalar, int rows_, int columns_>
@@ -42,10 +47,12 @@ class Fragment {
   static constexpr bool in_registers = true;
   __device__ Fragment(Scalar* /*workspace*/, int /*rows*/) {}
   static constexpr __device__ int rows() { return rows_; }
-  __device__ Scalar& operator()(int i, int j) { return state_[i][j]; }
+  __device__ Scalar& operator()(int i, int j) { return state_[i].at[j]; }
+  __device__ Row<Scalar, columns> row(int i) const { return state_[i]; }
+  __device__ void set_row(int i, const Row<Scalar, columns>& s) { state_[i] = s; }
 
  private:
-  Scalar state_[rows_][columns_];
+  Row<Scalar, columns> state_[rows_];
 };
 template <class Scalar, int columns_>
 class Fragment<Scalar, 0, columns_> {
@@ -56,6 +63,16 @@ class Fragment<Scalar, 0, columns_> {
   __device__ Fragment(Scalar* workspace, int rows) : state_(workspace + threadIdx.x), rows_(rows) {}
   __device__ int rows() const { return rows_; }
   __device__ Scalar& operator()(int i, int j) { return state_[(Index{i} * columns + j) * threads]; }
+  __device__ Row<Scalar, columns> row(int i) {
+    Row<Scalar, columns> s;
+#pragma unroll
+    for (int j = 0; j < columns; ++j) s.at[j] = (*this)(i, j);
+    return s;
+  }
+  __device__ void set_row(int i, const Row<Scalar, columns>& s) {
+#pragma unroll
+    for (int j = 0; j < columns; ++j) (*this)(i, j) = s.at[j];
+  }
 
  private:
   Scalar* state_;
@@ -74,8 +91,10 @@ struct Place {
   __device__ Index token(Index t) const { return reverse ? begin + length - 1 - t : begin + t; }
 };
 
-__device__ inline int group() { return static_cast<int>(threadIdx.x) / lanes; }
-__device__ inline int lane() { return static_cast<int>(threadIdx.x) % lanes; }
+// Of a tile; a CTA may have several.
+__device__ inline int thread() { return static_cast<int>(threadIdx.x) % threads; }
+__device__ inline int group() { return thread() / lanes; }
+__device__ inline int lane() { return thread() % lanes; }
 
 // Calls use(element of the fragment, row, column, inside the state).
 template <class Part, class Use>
@@ -110,6 +129,13 @@ struct Tokens {
     value = key + block * padded;
     partial = value + block * width;
     decay = partial + block * width * warps;
+  }
+  // For a tile that begins at a column of them.
+  __device__ Tokens from(int column) const {
+    Tokens own = *this;
+    own.value += column;
+    own.partial += column;
+    return own;
   }
 };
 
@@ -165,31 +191,17 @@ __device__ void stage(const TokenInput& x, const Place& at, Index first, int cou
   });
 }
 
-// The first elements that stage() would bring, one a thread, without waiting for them: those of
-// several tensors, and the state, travel together. fp64 is brought by stage().
-class Arriving {
- public:
-  __device__ Arriving(const TokenInput& x, const Place& at, Index first, int count,
-                      Index first_channel, int width, Index channels)
-      : type_(x.type) {
-    const int i = static_cast<int>(threadIdx.x), t = i / width;
-    const Index channel = first_channel + (i - t * width);
-    inside_ = i < count * width;
-    const Index offset = at.batch * x.batch + static_cast<int>(at.head) / x.group * x.head +
-                         at.token(first + t) * x.time + channel * x.channel;
-    const int bytes = static_cast<int>(size_of(x.type));
-    bits_ = load_bits(static_cast<const std::byte*>(x.data) + offset * bytes,
-                      inside_ && channel < channels ? bytes : 0);
-  }
-  __device__ void stage(float scale, float* to) const {
-    if (inside_) to[threadIdx.x] = scale * from_bits(type_, bits_);
-  }
-
- private:
-  ElementType type_;
-  bool inside_;
-  std::uint32_t bits_;
-};
+// What stage() brings of channels that exist, unscaled, as a list of elements.
+__device__ inline ElementList token_elements(const TokenInput& x, const Place& at, Index first,
+                                             Index first_channel, int width) {
+  return {x.type,
+          x.data,
+          at.batch * x.batch + static_cast<int>(at.head) / x.group * x.head +
+              at.token(first) * x.time + first_channel * x.channel,
+          at.reverse ? -x.time : x.time,
+          x.channel,
+          width};
+}
 
 // The decays that act when `count` tokens are processed; `later`: each is that of the token before.
 template <class Scalar>
@@ -240,21 +252,23 @@ __device__ void advance(Part& state, const Tokens<Scalar>& tokens, int t) {
   for (int four = 0; four < state.rows() / 4; ++four) {
     const FourRows<Scalar> key = keys[four], query = queries[four];
 #pragma unroll
-    for (int i = 0; i < 4; ++i)
+    for (int i = 0; i < 4; ++i) {
+      auto s = state.row(four * 4 + i);
 #pragma unroll
       for (int j = 0; j < columns; ++j) {
-        const Scalar s = advanced<Stored>(state(four * 4 + i, j), decay, key.row[i], value[j]);
-        state(four * 4 + i, j) = s;
-        sum[j] = fma(query.row[i], s, sum[j]);
+        s.at[j] = advanced<Stored>(s.at[j], decay, key.row[i], value[j]);
+        sum[j] = fma(query.row[i], s.at[j], sum[j]);
       }
+      state.set_row(four * 4 + i, s);
+    }
   }
 #pragma unroll
   for (int j = 0; j < columns; ++j) {
     sum[j] += __shfl_xor_sync(~0u, sum[j], lanes);
     sum[j] += __shfl_xor_sync(~0u, sum[j], 2 * lanes);
   }
-  if (threadIdx.x % warp < lanes) {
-    const int own = static_cast<int>(threadIdx.x) / warp;
+  if (thread() % warp < lanes) {
+    const int own = thread() / warp;
 #pragma unroll
     for (int j = 0; j < columns; ++j)
       tokens.partial[(t * warps + own) * tokens.width + lane() * columns + j] = sum[j];
@@ -264,11 +278,12 @@ __device__ void advance(Part& state, const Tokens<Scalar>& tokens, int t) {
 // The outputs of a block, from the sums of the warps.
 template <class Scalar>
 __device__ void write_outputs(const TokenOutput& y, const Place& at, Index first, int count,
-                              Index columns, const Tokens<Scalar>& tokens) {
+                              Index columns, const Tokens<Scalar>& tokens,
+                              Crew crew = {thread(), threads}) {
   const Index base = at.batch * y.batch + at.head * y.head;
   with_type(y.type, y.data, [&]<class Stored>(Stored* data) {
 #pragma unroll 1
-    for (int i = static_cast<int>(threadIdx.x); i < count * tokens.width; i += threads) {
+    for (int i = crew.thread; i < count * tokens.width; i += crew.threads) {
       const int t = i / tokens.width, j = i - t * tokens.width;
       const Index column = at.first_column + j;
       if (column >= columns) continue;
