@@ -52,7 +52,7 @@ inline std::string step_refusal(ElementType out, ElementType state, Index column
   const auto size = static_cast<Index>(size_of(state));
   constexpr Index most = 512;
   const Index several = 16 / size;
-  if (columns % several != 0 || columns > most)
+  if (columns % several != 0 || columns < 1 || columns > most)
     return "N must be a multiple of " + std::to_string(several) + ", at most " +
            std::to_string(most) + " in " + std::string(name_of(state)) + "; got " +
            std::to_string(columns);

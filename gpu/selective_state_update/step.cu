@@ -500,14 +500,18 @@ template <class Stored, bool tied, bool stochastic>
 void run(Arguments a, const Launch& launch) {
   using Own = Step<Stored, tied, stochastic>;
   const Index row_bytes = a.n.state * static_cast<Index>(sizeof(Stored));
-  // Rows for all compute warps, whole accesses for each.
+  // Rows for all compute warps, whole accesses for each; fewer where many tokens need the room.
   const Index several = compute_warps * (warp / a.threads_a_row);
-  const Index wanted = std::min(std::max<Index>(tile_bytes / row_bytes, 1), a.n.value);
-  a.rows = static_cast<int>((wanted + several - 1) / several * several);
-  a.tiles = static_cast<unsigned>((a.n.value + a.rows - 1) / a.rows);
-  const StreamForm form = stream_form<Own>(compute_warps * warp, a.rows * row_bytes,
-                                           Tokens::bytes(a.tokens, a.n.state, a.rows));
+  Index wanted = std::min(std::max<Index>(tile_bytes / row_bytes, 1), a.n.value);
+  StreamForm form;
+  do {
+    a.rows = static_cast<int>((wanted + several - 1) / several * several);
+    form = stream_form<Own>(compute_warps * warp, a.rows * row_bytes,
+                            Tokens::bytes(a.tokens, a.n.state, a.rows));
+    wanted = a.rows / 2;
+  } while (form.stages < 2 && a.rows > several);
   require(form.stages >= 2, "so many tokens do not fit the shared memory of gpu.step");
+  a.tiles = static_cast<unsigned>((a.n.value + a.rows - 1) / a.rows);
   launch_stream(Own{a}, form, a.n.sequences * a.n.heads * a.tiles,
                 static_cast<cudaStream_t>(launch.stream.handle));
 }
@@ -552,6 +556,7 @@ void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
   validate_step(x, options, y);
   Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0, 0};
   a.n = shape(a.x, y);
+  if (a.n.time == 0 || a.n.value == 0) return;  // neither outputs nor states to write
   a.heads = static_cast<unsigned>(a.n.heads);
   a.tokens = static_cast<int>(longest(x));
   a.heads_a_group = static_cast<unsigned>(a.n.heads / a.n.groups);

@@ -13,6 +13,7 @@
 #include <algorithm>
 
 #include "gpu/core/check.hpp"
+#include "gpu/core/device.hpp"
 #include "gpu/simple_gla/operands.hpp"
 
 namespace groundstate::gpu::simple_gla {

@@ -60,11 +60,11 @@ TEST(SelectiveStateUpdateOnDevice, RefusesTensorsThatDoNotFitTogether) {
 }
 
 TEST(SelectiveStateUpdateOnDevice, StepRefusesWhatItsAccessesCannotTake) {
-  const Example odd{.state = 30}, long_row{.state = 512}, many{.time = 65}, n;
+  const Example odd{.state = 30}, long_row{.state = 1024}, many{.time = 65}, n;
   expect_refused([&] { step(odd.inputs(), {}, odd.outputs(), {}); },
-                 "N must be a multiple of 4, at most 256 in fp32; got 30");
+                 "N must be a multiple of 4, at most 512 in fp32; got 30");
   expect_refused([&] { step(long_row.inputs(), {}, long_row.outputs(ElementType::bfloat16), {}); },
-                 "at most 256 in bf16; got 512");
+                 "at most 512 in bf16; got 1024");
   expect_refused([&] { step(many.inputs(), {}, many.outputs(), {}); }, "at most 64 tokens");
   expect_refused([&] { step(n.inputs(), {}, n.outputs(ElementType::float64), {}); }, "fp64");
   Options sequential;
