@@ -6,20 +6,22 @@
 // (one rounding to the type of the pool a token, after the fma; the arithmetic is fp32, fp64 for a
 // pool of fp64.) The token is that of gpu.recurrent (tile.cuh), so the bits are, too.
 //
-// A CTA owns one sequence, one value head and 32 columns of its state, 64 where the state has
-// 16-bit elements and up to 128 keys: each thread reads R x 4 (R x 8) elements by 16-byte accesses
-// along values, or along keys where those are contiguous, keeps them in registers, and writes them
-// back after the last token. Other layouts are read element by element, and above 512 keys (256 in
-// fp64) the state is worked on in the workspace.
+// States that are adjacent bytes pass through shared memory (streamed_step.cu). For other layouts a
+// CTA owns one sequence, one value head and 32 columns of its state, 64 where the state has 16-bit
+// elements and up to 128 keys: each thread reads R x 4 (R x 8) elements by 16-byte accesses along
+// values, or along keys where those are contiguous, keeps them in registers, and writes them back
+// after the last token. What is not contiguous is read element by element, and above 512 keys (256
+// in fp64) the state is worked on in the workspace.
 //
 // Rounding points: the state after each token, o as it is stored.
 // Limits: keys as gpu.recurrent (recurrence.cu).
 // Bytes: 2 K V of the pool's type for each sequence and value head, beside the tokens; B 64, HV 32,
 // K = V = 128 in fp32: 268 MB, 89 us at 3 TB/s. 5 K V flop a token: far below any limit.
-// Measured on an H100, HV 32, K = V = 128, B 64 / 128 / 256 (data/timings_h100.jsonl): fp32 states
-// 92 / 93 / 98 % of a copy of the same bytes, bf16 64 / 63 / 63 %. It was 81 % in fp32 until the
-// tokens were on their way before the state: a load that is waited for costs each CTA a
-// microsecond.
+// Measured on an H100, HV 32, K = V = 128, B 64 / 128 (data/timings_h100.jsonl), states through
+// shared memory: fp32 92 / 94 % of a copy of the same bytes, bf16 90 / 92 %; four tokens a call take
+// 1.8 and 2.4 times as long, which is how long their tokens take to arrive. From registers: fp32 92
+// / 93 %, bf16 64 / 63 %; fp32 was 81 % until the tokens were on their way before the state: a load
+// that is waited for costs each CTA a microsecond.
 #include <bit>
 #include <stdexcept>
 #include <string>
