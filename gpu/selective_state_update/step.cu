@@ -9,6 +9,10 @@
 // there are several. y is summed in a thread (ascending n), then by halving over the L threads. Of
 // a single token B and C stay in registers.
 //
+// To mend with the next change of this code: a warp writes its outputs after release(), and reads x,
+// z and D for that, which the load warp may replace once the copy back has been read. The copy takes
+// longer than outputs of a few tokens; with many tokens and no slot to store to, nothing says so.
+//
 // Rounding points: the state where it is stored (reference/core/encoding.hpp; the maximum of a row
 // is exact), out as it is stored. exp and log1p are CUDA's in fp32.
 // Limits: step_refusal().
