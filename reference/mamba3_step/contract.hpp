@@ -12,29 +12,28 @@
 // ranks, H heads, G groups (head h reads B and C of group h / (H / G)), F angles of a head
 // (frequency). SISO is R = 1; projections that are absent are ones.
 //
-//   name                        shape                     default   meaning
-//   x                           [batch, time, H, P]       required
-//   A, dt, trap                 [batch, time, H]          required  A itself, < 0; dt > 0, behind
-//   its
-//                                                                   softplus; trap in [0, 1], no
-//                                                                   logit
-//   B, C                        [batch, time, R, G, N]    required  rotated; with theta they are
-//   not D                           [H]                       0         skip connection, of x xproj
-//   xproj                       [R, H, P]                 1         up-projection of x and X
-//   outproj                     [R, H, P]                 none      down-projection
-//   z                           [batch, time, H, P]       no gate   with zproj and outproj only
-//   zproj                       [R, H, P]                 no gate
-//   theta                       [batch, time, H, F]       none      gives the step its prologue
-//   B_bias, C_bias              [R, H, N]                 0         of the prologue
-//   B_norm, C_norm              [N]                       no norm   weights of RMSNorm, both or
-//   none index tensors               reference/core/lane.hpp state                       [slot, H,
-//   P, N]           required  in place k_state                     [slot, R, H, N] required  K, of
-//   the type of B x_state                     [slot, H, P]              required  X, of the type of
-//   x angle_state                 [slot, H, F]              none      phi in radians; with theta
-//   state_out                   [sequence, H, P, N]       in place  S of lane n instead of its slot
-//   intermediate_states         [row, steps, H, P, N]     none      written: S after token t
-//   out                         [batch, time, H, P]       written, with outproj
-//   rank_out                    [batch, time, R, H, P]    written, without outproj
+//   name                  shape                   default   meaning
+//   x                     [batch, time, H, P]     required
+//   A, dt, trap           [batch, time, H]        required  A itself, < 0; dt > 0, after softplus;
+//                                                           trap in [0, 1], no logit
+//   B, C                  [batch, time, R, G, N]  required  rotated; with theta they are not
+//   D                     [H]                     0         skip connection, of x xproj
+//   xproj                 [R, H, P]               1         up-projection of x and X
+//   outproj               [R, H, P]               none      down-projection
+//   z                     [batch, time, H, P]     no gate   with zproj and outproj only
+//   zproj                 [R, H, P]               no gate
+//   theta                 [batch, time, H, F]     none      gives the step its prologue
+//   B_bias, C_bias        [R, H, N]               0         of the prologue
+//   B_norm, C_norm        [N]                     no norm   weights of RMSNorm, both or none
+//   index tensors                                           reference/core/lane.hpp
+//   state                 [slot, H, P, N]         required  in place
+//   k_state               [slot, R, H, N]         required  in place: K, of the type of B
+//   x_state               [slot, H, P]            required  in place: X, of the type of x
+//   angle_state           [slot, H, F]            none      in place: phi in radians; with theta
+//   state_out             [sequence, H, P, N]     in place  S of lane n instead of its slot
+//   intermediate_states   [row, steps, H, P, N]   none      written: S after token t
+//   out                   [batch, time, H, P]               written, with outproj
+//   rank_out              [batch, time, R, H, P]            written, without outproj
 //
 // Rotation. Pairs (u, w) of the state axis become (u cos phi - w sin phi, u sin phi + w cos phi);
 // pair j is (2 j, 2 j + 1) where it is pairwise and (j, N / 2 + j) where it is halved, for j < F <=
