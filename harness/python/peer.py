@@ -12,14 +12,14 @@ import json
 import os
 import pathlib
 import statistics
-import subprocess
 import sys
-import tempfile
 import traceback
 from typing import Callable, NamedTuple
 
 import h5py
 import torch
+
+import groundstate
 
 REPETITIONS = 30
 FLUSHED = 256 << 20
@@ -42,7 +42,7 @@ def parser_of(description):
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="+", help="case lines and @files of them")
     parser.add_argument("-o", "--output", help="a row for every case that was timed, JSON Lines")
-    parser.add_argument("--groundstate", default=os.environ.get("GROUNDSTATE", "groundstate"), help="the program")
+    parser.add_argument("--groundstate", default=groundstate.program(), help="the program")
     return parser
 
 
@@ -56,35 +56,10 @@ def library_of(*distributions):
     sys.exit(f"not installed: {' or '.join(distributions)}")
 
 
-def run(program, *arguments, accept=(0,)):
-    done = subprocess.run([program, *arguments], capture_output=True, text=True)
-    if done.returncode not in accept:
-        raise RuntimeError(f"{program} {' '.join(arguments)}: exit {done.returncode}\n{done.stderr}")
-    return done.stdout
-
-
 # ---- tensors and time, on the device
 
-def is_bf16(data):
-    return data.attrs.get("dtype") == "bfloat16"
-
-
 def read(data):
-    """A tensor of the file, on the device; bf16 is stored as its bits."""
-    if is_bf16(data):
-        return torch.from_numpy(data[()].view("int16")).view(torch.bfloat16).cuda()
-    return torch.from_numpy(data[()]).cuda()
-
-
-def write(data, tensor):
-    """The tensor must have the type that the case names: nothing is rounded on the way."""
-    tensor = tensor.detach().cpu().contiguous()
-    if is_bf16(data) != (tensor.dtype == torch.bfloat16):
-        raise TypeError(f"{data.name} came as {tensor.dtype}")
-    values = tensor.view(torch.int16).numpy().view("uint16") if is_bf16(data) else tensor.numpy()
-    if (values.dtype, values.shape) != (data.dtype, data.shape):
-        raise TypeError(f"{data.name}: {data.dtype} {data.shape} came as {values.dtype} {values.shape}")
-    data[...] = values
+    return groundstate.read(data).cuda()
 
 
 def in_order():
@@ -119,27 +94,19 @@ def seconds_of(work):
 
 # ---- rows
 
-def measured(program, described, kernel):
+def measured(described, kernel):
     """The verdict on the first call with the inputs of the case, and the seconds of more of them."""
-    with tempfile.TemporaryDirectory() as folder:
-        path, record = (str(pathlib.Path(folder) / name) for name in ("case.h5", "verdict.jsonl"))
-        run(program, "generate", described["case"], "-o", path)
+    with groundstate.generated(described["case"]) as path:
         with h5py.File(path, "r+") as file, in_order():
             work = kernel.start({name: read(data) for name, data in file["inputs"].items()})
-            outputs = work()
-            if set(outputs) != set(file["outputs"]):
-                raise ValueError(f"outputs {sorted(outputs)} instead of {sorted(file['outputs'])}")
-            for name, tensor in outputs.items():
-                write(file["outputs"][name], tensor)
-            del outputs
+            groundstate.fill(file["outputs"], work())
             seconds = seconds_of(work)
-        run(program, "compare", path, "--recipe", kernel.recipe, "--form", kernel.form, "-o", record, accept=(0, 1, 3))
-        with open(record) as lines:
-            return json.loads(lines.readline()), seconds
+        _, _, verdict = groundstate.compare(path, kernel.recipe, kernel.form)
+        return verdict, seconds
 
 
-def row_of(program, described, kernel, library, note):
-    verdict, seconds = measured(program, described, kernel)
+def row_of(described, kernel, library, note):
+    verdict, seconds = measured(described, kernel)
     findings = [f"{name}: {tensor['finding']}" for name, tensor in verdict["tensors"].items() if "finding" in tensor]
     first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
     return {
@@ -156,15 +123,16 @@ def row_of(program, described, kernel, library, note):
 def measure(options, library, kernel_of, *notes):
     """Rows of all cases; a case that cannot be measured is told about and leaves the others alone. The exit code."""
     broken = 0
+    os.environ["GROUNDSTATE"] = options.groundstate
     try:
-        listed = run(options.groundstate, "list", *options.cases, "--json").splitlines()
-    except RuntimeError as error:
+        listed = groundstate.run("list", *options.cases, "--json").stdout.splitlines()
+    except (RuntimeError, ValueError) as error:
         sys.exit(str(error))
     with open(options.output or os.devnull, "w") as out:
         for case in (json.loads(line)["case"] for line in listed):
             try:
-                described = json.loads(run(options.groundstate, "show", case, "--json"))
-                row = row_of(options.groundstate, described, kernel_of(described), library, ", ".join(notes))
+                described = json.loads(groundstate.run("show", case, "--json").stdout)
+                row = row_of(described, kernel_of(described), library, ", ".join(notes))
             except Unsupported as reason:
                 print(f"UNSUPPORTED  {case}: {reason}", flush=True)
             except Exception:

@@ -21,6 +21,7 @@ import simple_gla
 sys.path.insert(0, os.path.abspath("harness/python"))
 sys.modules.setdefault("torch", types.ModuleType("torch"))
 import fla_rows
+import groundstate
 import mamba_rows
 import peer
 
@@ -37,10 +38,11 @@ class PeerRows(program.ProgramTest):
         names = ("fla", "fla.ops", "fla.ops.simple_gla")
         fla = {name: types.ModuleType(name) for name in names}
         fla[names[-1]].chunk_simple_gla = library
-        fakes = {"read": program.load, "write": program.store, "in_order": contextlib.nullcontext,
+        fakes = {"read": program.load, "in_order": contextlib.nullcontext,
                  "device_name": lambda: "a device", "seconds_of": lambda work: SECONDS, **replaced}
         options = types.SimpleNamespace(cases=cases, output=self.at("rows.jsonl"), groundstate=program.PROGRAM)
         with mock.patch.dict(sys.modules, fla), mock.patch.multiple(peer, **fakes), \
+                mock.patch.object(groundstate, "write", program.store), \
                 mock.patch.object(fla_rows, "forget_tuning"), \
                 contextlib.redirect_stdout(io.StringIO()) as text, contextlib.redirect_stderr(text):
             code = peer.measure(options, "a library 1.0", fla_rows.kernel_of, "triton 3.0")
