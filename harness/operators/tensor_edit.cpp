@@ -36,6 +36,14 @@ void copy_bytes(const Tensor& from, Tensor to) {
   });
 }
 
+Tensor reversed(const Tensor& tensor, std::string_view axis) {
+  Tensor result = empty_like(tensor);
+  const Index extent = tensor.extent(axis);
+  for (Index i = 0; i < extent; ++i)
+    copy_bytes(tensor.slice(axis, extent - 1 - i, 1), result.slice(axis, i, 1));
+  return result;
+}
+
 void copy_elements(const Tensor& from, Tensor& to) {
   if (to.type() == from.type()) return copy_bytes(from, to);
   for_each_pair(to, from, [&](Index, Index own, Index other) { to.store(own, from.load(other)); });

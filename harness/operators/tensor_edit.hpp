@@ -13,6 +13,8 @@ namespace groundstate::harness {
 Tensor empty_like(const Tensor& tensor, std::string_view axis = {}, Index extent = 0);
 Tensor copy_of(const Tensor& tensor);
 void copy_bytes(const Tensor& from, Tensor to);
+// The positions of an axis from the last to the first.
+Tensor reversed(const Tensor& tensor, std::string_view axis);
 // Bytes where the types are the same, values where they are not.
 void copy_elements(const Tensor& from, Tensor& to);
 bool same_bytes(const Tensor& left, const Tensor& right);

@@ -132,18 +132,11 @@ class Contracts {
     return {with(std::move(left), real_lanes(*find(whole, "out"))), scattered};
   }
 
-  // The slots of a pool from the last to the first.
-  Tensor reversed(const Tensor& pool) const {
-    Tensor result = empty_like(pool);
-    for (Index s = 0; s < n_.slots; ++s)
-      copy_bytes(pool.slice(Slot::name, n_.slots - 1 - s, 1), result.slice(Slot::name, s, 1));
-    return result;
-  }
   Sides reordered(const Contract::Run& run) const {
     Tensors other;
     for (const Tensor& tensor : inputs_) {
       if (is_pool(tensor)) {
-        other.push_back(reversed(tensor));
+        other.push_back(reversed(tensor, Slot::name));
       } else if (tensor.name() == "state_batch_indices" ||
                  tensor.name() == "dst_state_batch_indices") {
         Tensor indices = copy_of(tensor);
@@ -159,7 +152,7 @@ class Contracts {
     }
     Tensors right = run(with_pool(n_.slots), other);
     for (Tensor& tensor : right)
-      if (is_pool(tensor)) tensor = reversed(tensor);
+      if (is_pool(tensor)) tensor = reversed(tensor, Slot::name);
     return {run_as_it_is(run), right};
   }
 
