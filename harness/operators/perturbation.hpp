@@ -4,11 +4,9 @@
 //   input   every element of every non-gate input times (1 + eps xi)
 //   carry   after the write of each `interval`-th token every element of the state times (1 +- eps)
 //   gate    g_t += eps ((1 + |g_t|) xi(g_t) + |G_t| xi_t), G the cumulative log gate restarted
-//   every
-//           `interval` tokens; without the second term where the interval is 1
+//           every `interval` tokens; without the second term where the interval is 1
 //   open    every element of every non-gate input plus eps xi, with all gates 0: the absolute error
-//   of
-//           fp16 operands below their normal numbers
+//           of fp16 operands below their normal numbers
 // eps = 2^-26, xi of mean 0 and variance 1; signs for the state, where thousands of terms
 // contribute. Every xi is a pure function of (seed, field, run, tensor, index), never of the order
 // of computation.
@@ -49,7 +47,8 @@ struct Perturbation {
 };
 
 // x := x (1 + eps xi), or x + eps xi for the field `open`, all elements.
-inline void perturb_input(const Perturbation& how, std::string_view tensor, Matrix<double>& x) {
+template <class Dense>  // Matrix<double> or Vector<double>
+void perturb_input(const Perturbation& how, std::string_view tensor, Dense& x) {
   const RandomStream stream(how.seed ^ 0x696e707574u, tensor);
   for (Index i = 0; i < x.size(); ++i) {
     const double change = how.epsilon * stream.normal(static_cast<std::uint64_t>(i), how.high());

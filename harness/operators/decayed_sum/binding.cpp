@@ -8,6 +8,7 @@
 #include <type_traits>
 
 #include "harness/operators/registry.hpp"
+#include "harness/operators/with_recipe.hpp"
 #include "reference/decayed_sum/backward.hpp"
 #include "reference/decayed_sum/scan.hpp"
 
@@ -40,13 +41,6 @@ Grammar make_grammar(std::string name, bool backward) {
 }
 
 // ---- the paths, by name and recipe
-
-template <class Use>
-auto with_recipe(std::string_view name, Use&& use) {
-  if (name.empty() || name == "exact") return use(Exact{});
-  if (name == "single") return use(Single{});
-  throw std::logic_error(fmt::format("decayed_sum has no recipe {}", name));
-}
 
 template <class Recipe>
 Result<ScalarOf<Recipe>> compute(std::string_view path, const Problem<ScalarOf<Recipe>>& p) {

@@ -5,6 +5,7 @@
 #include "harness/operators/mamba3_step/contracts.hpp"
 #include "harness/operators/mamba3_step/pool.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/operators/with_recipe.hpp"
 #include "reference/mamba3_step/rotating.hpp"
 #include "reference/mamba3_step/separate.hpp"
 
@@ -13,20 +14,7 @@ namespace {
 
 using namespace mamba3_step_binding;
 
-template <class Use>
-auto with_recipe(std::string_view name, Use&& use) {
-  if (name.empty() || name == "exact") return use(Exact{});
-  if (name == "single") return use(Single{});
-  throw std::logic_error(fmt::format("mamba3_step has no recipe {}", name));
-}
-
 // ---- disturbances of the oracle
-
-void perturb_vector(const Perturbation& how, std::string_view name, Vector<double>& x) {
-  Matrix<double> column = x;
-  perturb_input(how, name, column);
-  x = column;
-}
 
 // dt and trap are inputs here: they multiply B x, and their rounding is not in the gates' alone.
 void perturb(const Perturbation& how, mamba3::Problem<double>& p) {
@@ -43,10 +31,10 @@ void perturb(const Perturbation& how, mamba3::Problem<double>& p) {
   perturb_input(how, "C_bias", p.C_bias);
   perturb_input(how, "state", p.before.state);
   perturb_input(how, "k_state", p.before.k);
-  perturb_vector(how, "x_state", p.before.x);
-  perturb_vector(how, "dt", p.dt);
-  perturb_vector(how, "trap", p.trap);
-  perturb_vector(how, "D", p.D);
+  perturb_input(how, "x_state", p.before.x);
+  perturb_input(how, "dt", p.dt);
+  perturb_input(how, "trap", p.trap);
+  perturb_input(how, "D", p.D);
 }
 // Gates: the log decay, and the angle. Its advances are products with a rounded pi, equal ones
 // rounded equally; its running sum is rounded after each token, and goes on.

@@ -6,6 +6,7 @@
 #include "harness/operators/selective_state_update/contracts.hpp"
 #include "harness/operators/selective_state_update/device.hpp"
 #include "harness/operators/selective_state_update/pool.hpp"
+#include "harness/operators/with_recipe.hpp"
 #include "reference/selective_state_update/stepwise.hpp"
 
 namespace groundstate::harness {
@@ -13,20 +14,7 @@ namespace {
 
 using namespace selective_state_update_binding;
 
-template <class Use>
-auto with_recipe(std::string_view name, Use&& use) {
-  if (name.empty() || name == "exact") return use(Exact{});
-  if (name == "single") return use(Single{});
-  throw std::logic_error(fmt::format("selective_state_update has no recipe {}", name));
-}
-
 // ---- disturbances of the oracle
-
-void perturb_vector(const Perturbation& how, std::string_view name, Vector<double>& x) {
-  Matrix<double> column = x;
-  perturb_input(how, name, column);
-  x = column;
-}
 
 // dt is an input here: it multiplies B x, and its rounding is not in the gates' alone.
 void perturb(const Perturbation& how, ssu::Problem<double>& p) {
@@ -37,8 +25,8 @@ void perturb(const Perturbation& how, ssu::Problem<double>& p) {
   perturb_input(how, "B", p.B);
   perturb_input(how, "C", p.C);
   perturb_input(how, "state", p.state);
-  perturb_vector(how, "D", p.D);
-  perturb_vector(how, "dt_bias", p.dt_bias);
+  perturb_input(how, "D", p.D);
+  perturb_input(how, "dt_bias", p.dt_bias);
 }
 void perturb(const Perturbation& how, ssu::Discrete<double>& r) {
   if (how.field == Field::open) r.log_decay.setZero();
