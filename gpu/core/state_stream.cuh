@@ -32,7 +32,11 @@
 // drift apart, and rows of memory are opened once for each tile. Tokens take microseconds to arrive
 // where memory is busy, longer than a state is worked on: a warp or two that bring those of one
 // item after the other are the limit, at 75 to 85 %. Warps that store, load and bring tokens of a
-// stage in turn are 1 to 3 % slower: what is computed waits for tokens of the next item.
+// stage in turn are 1 to 3 % slower: what is computed waits for tokens of the next item. Rows of
+// tokens by the copy engine, widened by one warp for all stages: that warp needs 5 us an item, 58 %
+// for states of 16 KB; by four warps in turn it is where it was. With as many stages as states of
+// 16 KB fit, all of a small batch is read before any of it is written: what is left between 30 us
+// and a copy is one state computed after the other.
 #pragma once
 
 #include <algorithm>
