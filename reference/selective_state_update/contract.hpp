@@ -61,6 +61,7 @@
 #include <type_traits>
 
 #include "reference/core/encoding.hpp"
+#include "reference/core/lane.hpp"
 #include "reference/core/tensor_list.hpp"
 #include "reference/core/view.hpp"
 
@@ -77,11 +78,8 @@ struct Elements {
 };
 using AnyElements = Elements<Any, Any, Any, Any, Any>;
 
-struct Options {
+struct Options : LaneRules {
   bool softplus = false;
-  std::optional<Index> pad_slot_id = {};
-  bool update_state = true;
-  bool sequential = false;
   std::optional<StochasticRounding> stochastic = {};  // absent: to nearest
 };
 
@@ -142,6 +140,13 @@ void output_tensors(Outputs<space, E>& y, Visit&& visit) {
   visit("intermediate_state_scales", y.intermediate_scale, ElementClass::scale, Presence::optional);
 }
 
+// ---- lanes
+
+template <Space space, class E>
+constexpr LaneIndices<space, typename E::Index> indices(const Inputs<space, E>& x) {
+  return {x.source, x.accepted, x.destination, x.offsets, {}, x.intermediate_rows};
+}
+
 // ---- sizes
 
 struct Shape {
@@ -153,12 +158,24 @@ Shape shape(const Inputs<space, E>& x, const Outputs<space, E>& y) {
   const auto [batch, time, heads, value] = x.x.extents();
   return {batch,
           time,
-          x.offsets ? x.offsets.template extent<Offset>() - 1 : batch,
+          sequences_of(indices(x), batch),
           heads,
           x.B.template extent<Group>(),
           value,
           x.B.template extent<State>(),
           y.state.template extent<Slot>()};
+}
+
+template <Space space, class E>
+LaneSizes lane_sizes(const Shape& n, const Outputs<space, E>& y) {
+  const bool has = static_cast<bool>(y.intermediate);
+  return {n.batch,
+          n.time,
+          n.sequences,
+          n.slots,
+          has ? y.intermediate.template extent<Slot>() : 0,
+          has ? y.intermediate.template extent<Time>() : 0,
+          has};
 }
 
 // The view with every axis of extent 1 at the extents that are wanted.
@@ -202,8 +219,9 @@ constexpr bool has_codes(ElementType state) {
   return state == ElementType::int16 || state == ElementType::int8 || state == ElementType::float8;
 }
 
+inline constexpr const char* operator_name = "selective_state_update";
 inline void require(bool good, const std::string& message) {
-  if (!good) throw std::invalid_argument("selective_state_update: " + message);
+  if (!good) throw std::invalid_argument(std::string(operator_name) + ": " + message);
 }
 
 // Shapes and types; contents of the index tensors: lane.hpp.
@@ -248,25 +266,7 @@ void validate(const Inputs<space, AnyElements>& given, const Outputs<space, AnyE
   require(!options.stochastic || !wide, "stochastic rounding needs a state of 16 or 8 bits");
   require(!options.stochastic || options.stochastic->rounds > 0, "philox rounds must be 1 or more");
 
-  if (x.offsets)
-    require(n.batch == 1, "cu_seqlens needs batch = 1, got " + std::to_string(n.batch));
-  require(n.sequences >= 0, "cu_seqlens needs at least one entry");
-  const auto require_rows = [&](const auto& view, const std::string& name) {
-    require(!view || view.template extent<Sequence>() == n.sequences,
-            name + " must have one row per lane, " + std::to_string(n.sequences));
-  };
-  require_rows(x.source, "state_batch_indices");
-  require_rows(x.accepted, "num_accepted_tokens");
-  require_rows(x.destination, "dst_state_batch_indices");
-  require_rows(x.intermediate_rows, "intermediate_state_indices");
-  require(!x.accepted || x.source, "num_accepted_tokens needs state_batch_indices");
-  require(!x.intermediate_rows || y.intermediate,
-          "intermediate_state_indices needs intermediate_states");
-  require(x.source || n.slots >= n.sequences,
-          "without state_batch_indices the pool needs a slot per lane, " +
-              std::to_string(n.sequences) + "; it has " + std::to_string(n.slots));
-  require(!x.destination || !y.intermediate,
-          "dst_state_batch_indices and intermediate_states exclude each other");
+  validate_index_shapes(operator_name, indices(x), lane_sizes(n, y));
   if (y.intermediate) {
     require(y.intermediate.type() == y.state.type(),
             "intermediate_states must have the type of state");

@@ -220,7 +220,7 @@ class SelectiveStateUpdate final : public Operator {
     const ssu::Options how = options(c);
     std::vector<Pair> result;
     for (Index i = 0; i < n.sequences; ++i) {
-      const ssu::Lane own = lane(x, how, i, ssu::load_index);
+      const Lane own = lane(x, how, i, load_index);
       if (own.padding || own.length == 0) continue;
       for (Index h = 0; h < n.heads; ++h) {
         const double A = x.A.load(Head{h}, Value{0}, State{0});
@@ -308,7 +308,7 @@ class SelectiveStateUpdate final : public Operator {
           intermediate(given(c, "intermediate_states")),
           sequence(own_sequence),
           head(own_head),
-          own(lane(x, options, sequence, ssu::load_index)) {}
+          own(lane(x, options, sequence, load_index)) {}
 
     // In double; states as the pool holds them where the recipe is not exact.
     struct Run {
@@ -323,7 +323,7 @@ class SelectiveStateUpdate final : public Operator {
       if (const std::optional<Store> before = predecessor()) {
         Call other = *this;
         other.sequence = before->sequence;
-        other.own = lane(x, options, before->sequence, ssu::load_index);
+        other.own = lane(x, options, before->sequence, load_index);
         p.state = other.run(recipe, how, tokens_of_a_call)
                       .after[static_cast<std::size_t>(before->token)]
                       .template cast<Scalar>();
@@ -422,7 +422,7 @@ class SelectiveStateUpdate final : public Operator {
     ssu::Options options;
     bool intermediate;
     Index sequence, head;
-    ssu::Lane own;
+    Lane own;
   };
 
   template <class View>

@@ -25,8 +25,7 @@ class Contracts {
         options_(options(c)),
         exact_(variant.exact()),
         in_calls_(variant.path == "stepwise") {
-    for (Index i = 0; i < n_.sequences; ++i)
-      lanes_.push_back(lane(x_, options_, i, ssu::load_index));
+    for (Index i = 0; i < n_.sequences; ++i) lanes_.push_back(lane(x_, options_, i, load_index));
   }
 
   // The contracts that say something of this call. They keep `own` alive.
@@ -72,7 +71,7 @@ class Contracts {
       add("other destination", "where a state is stored has no effect on it",
           member(&Contracts::elsewhere));
     if (std::any_of(own->lanes_.begin(), own->lanes_.end(),
-                    [](const ssu::Lane& lane) { return lane.padding; }))
+                    [](const Lane& lane) { return lane.padding; }))
       add("padding is ignored", "nothing of a padded lane is read",
           member(&Contracts::quiet_padding));
     return list;
@@ -88,7 +87,7 @@ class Contracts {
   Tensor real_lanes(const Tensor& out) const {
     Tensor result = copy_of(out);
     const auto view = result.view<Batch, Time, Head, Value>();
-    for (const ssu::Lane& own : lanes_)
+    for (const Lane& own : lanes_)
       for (Index k = 0; own.padding && k < own.length * n_.heads * n_.value; ++k)
         view.store(0, Batch{own.batch}, Time{own.begin + k / (n_.heads * n_.value)},
                    Head{k / n_.value % n_.heads}, Value{k % n_.value});
@@ -103,7 +102,7 @@ class Contracts {
       if (!is_pool(pool)) continue;
       Tensor rows = empty_like(pool, Slot::name, n_.sequences);
       for (Index i = 0; i < n_.sequences; ++i)
-        if (const ssu::Lane& own = lanes_[static_cast<std::size_t>(i)]; !own.padding)
+        if (const Lane& own = lanes_[static_cast<std::size_t>(i)]; !own.padding)
           copy_bytes(pool.slice(Slot::name, own.source, 1), rows.slice(Slot::name, i, 1));
       dense = with(std::move(dense), rows);
     }
@@ -119,10 +118,9 @@ class Contracts {
       if (!is_pool(pool)) continue;
       const bool written = pool.name() == "state" || !exact_;  // scales are those of codes
       for (Index i = 0; written && i < n_.sequences; ++i) {
-        const ssu::Lane& at = lanes_[static_cast<std::size_t>(i)];
+        const Lane& at = lanes_[static_cast<std::size_t>(i)];
         for (Index t = 0; !at.padding && t < at.length; ++t)
-          if (const Index slot = destination(x_, options_, i, at, t, ssu::load_index);
-              slot != ssu::nowhere)
+          if (const Index slot = destination(x_, options_, i, at, t, load_index); slot != nowhere)
             copy_bytes(find(rows, pool.name())->slice(Slot::name, i, 1),
                        pool.slice(Slot::name, slot, 1));
       }
@@ -251,7 +249,7 @@ class Contracts {
     for (const Tensor& tensor : inputs_) {
       quiet.push_back(tensor.has_axis(Batch::name) ? copy_of(tensor) : tensor);
       if (!tensor.has_axis(Batch::name)) continue;
-      for (const ssu::Lane& own : lanes_) {
+      for (const Lane& own : lanes_) {
         if (!own.padding) continue;
         fill(quiet.back().slice(Batch::name, own.batch, 1).slice(Time::name, own.begin, own.length),
              0);
@@ -267,7 +265,7 @@ class Contracts {
   ssu::Options options_;
   bool exact_;
   bool in_calls_;  // that read what they write
-  std::vector<ssu::Lane> lanes_;
+  std::vector<Lane> lanes_;
 };
 
 }  // namespace

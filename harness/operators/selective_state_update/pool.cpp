@@ -91,7 +91,7 @@ std::optional<std::string> violation(const Case& c, const Tensors& inputs, const
   if (out == nullptr || how.pad_slot_id) return std::nullopt;
   const auto y = out->const_view<Batch, Time, Head, Value>();
   for (Index i = 0; i < n.sequences; ++i) {
-    const ssu::Lane own = lane(x, how, i, ssu::load_index);
+    const Lane own = lane(x, how, i, load_index);
     for (Index k = 0; own.padding && k < own.length * n.heads * n.value; ++k) {
       const Index t = k / (n.heads * n.value), h = k / n.value % n.heads, p = k % n.value;
       const double value = y.load(Batch{own.batch}, Time{own.begin + t}, Head{h}, Value{p});
@@ -109,7 +109,7 @@ std::optional<std::string> violation(const Case& c, const Tensors& inputs, const
 Index longest_lane(const ssu::HostInputs& x, const ssu::Shape& n) {
   Index longest = 0;
   for (Index i = 0; i < n.sequences; ++i)
-    longest = std::max(longest, lane(x, {}, i, ssu::load_index).length);
+    longest = std::max(longest, lane(x, {}, i, load_index).length);
   return longest;
 }
 
@@ -122,10 +122,9 @@ std::map<Index, Store> last_stores(const ssu::HostInputs& x, Index sequences,
                                    const ssu::Options& options) {
   std::map<Index, Store> result;
   for (Index i = 0; i < sequences; ++i) {
-    const ssu::Lane own = lane(x, options, i, ssu::load_index);
+    const Lane own = lane(x, options, i, load_index);
     for (Index t = 0; !own.padding && t < own.length; ++t)
-      if (const Index slot = destination(x, options, i, own, t, ssu::load_index);
-          slot != ssu::nowhere)
+      if (const Index slot = destination(x, options, i, own, t, load_index); slot != nowhere)
         result[slot] = {i, t};
   }
   return result;
@@ -191,16 +190,16 @@ Tensors judged(const Case& c, const Tensors& inputs, const Tensors& outputs) {
   };
   if (how.update_state)
     decoded("state", find(outputs, "state"), stores_of(x, how) * n.value, [&](Index i, Index h) {
-      const ssu::Lane own = lane(x, how, i, ssu::load_index);
+      const Lane own = lane(x, how, i, load_index);
       return stored_rows(x, n, how, i, [&](Index t) {
-        const Index slot = destination(x, how, i, own, t, ssu::load_index);
+        const Index slot = destination(x, how, i, own, t, load_index);
         return load_state<double>(ssu::slot_of(y, slot, h));
       });
     });
   if (const Tensor* const states = find(outputs, "intermediate_states"))
     decoded(
         "intermediate_states", states, states->extent(Time::name) * n.value, [&](Index i, Index h) {
-          const ssu::Lane own = lane(x, how, i, ssu::load_index);
+          const Lane own = lane(x, how, i, load_index);
           Matrix<double> rows = Matrix<double>::Zero(states->extent(Time::name) * n.value, n.state);
           for (Index t = 0; !own.padding && t < own.length; ++t)
             rows.middleRows(t * n.value, n.value) =
