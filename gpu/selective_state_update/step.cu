@@ -1,47 +1,46 @@
-// gpu.step: a few tokens on slots of a pool, through shared memory (gpu/core/state_stream.cuh).
+// gpu.step: a few tokens on slots of a pool, from registers.
 //
 //   S[p, n] := fma(S[p, n], decay, (B[n] d) x[p])
 //   y[p] = sum_n S[p, n] C[n],  out = (y + D x) silu(z)
 //
-// An item is one lane, one head and as many rows p as fit 32 KB. A thread has 16 columns of a row,
-// L threads all of them, and a warp goes through its share of the rows, 32 / L at a time: widened,
-// advanced by all tokens, written back where they came from, or to the places of each token where
-// there are several. y is summed in a thread (ascending n), then by halving over the L threads. Of
-// a single token B and C stay in registers.
-//
-// To mend with the next change of this code: a warp writes its outputs after release(), and reads x,
-// z and D for that, which the load warp may replace once the copy back has been read. The copy takes
-// longer than outputs of a few tokens; with many tokens and no slot to store to, nothing says so.
+// A CTA owns some rows p of one lane and head. A thread has 64 bytes of them, 16 columns of one to
+// four rows, and asks for all of them before it waits for any; L threads have a row. Meanwhile the
+// tokens, asked for before the slot was known, come to shared memory as fp32. A row is widened,
+// advanced by all tokens and encoded again, to the place that it came from or to those of each
+// token; y is summed in a thread (ascending n), then by halving over the L threads.
 //
 // Rounding points: the state where it is stored (reference/core/encoding.hpp; the maximum of a row
 // is exact), out as it is stored. exp and log1p are CUDA's in fp32.
 // Limits: step_refusal().
 // Bytes: 2 P N of the pool's type for each lane and head, beside the tokens; B 128, H 48, P 64,
 // N 128 in fp32: 403 MB, 134 us at 3 TB/s. 5 P N flop a token: far below any limit.
-// Measured on an H100, H48 P64 N128, B 32 / 128 / 256 (data/timings_h100.jsonl): fp32 states 46 /
-// 151 / 293 us, 85 / 94 / 96 % of a copy of the same bytes; bf16 33 / 87 us, 67 / 84 %. A step of 30
-// us loses some five to its beginning: instructions and tokens are as cold as the states. int8 and fp8
-// are bound by the arithmetic of their encodings, 20 to 26 %.
+// MEASURED
 #include <array>
 #include <bit>
 #include <string>
 
-#include "gpu/core/state_stream.cuh"
+#include "gpu/core/arriving.cuh"
+#include "gpu/core/check.hpp"
+#include "gpu/core/warpgroup.cuh"
 #include "gpu/selective_state_update/stored.cuh"
 
 namespace groundstate::gpu::selective_state_update {
 namespace {
 
-namespace ptx = cuda::ptx;
-
 // ---- tile
 
-constexpr int warp = warp_threads, compute_warps = 4;
-constexpr Index tile_bytes = 32 * 1024;
+constexpr int threads = 128, warp = warp_threads;
 
 template <class Stored>
 constexpr int elements = 16 / static_cast<int>(sizeof(Stored));  // of an access
-constexpr int thread_columns = 16;  // of a row, in accesses that are L x elements apart
+// Of a thread: columns of a row, in accesses that are L x elements apart, and rows, 128 / L apart.
+constexpr int thread_columns = 16;
+template <class Stored>
+constexpr int thread_rows = 4 / static_cast<int>(sizeof(Stored));
+
+// CTAs of a multiprocessor: as many bytes under way as registers allow.
+template <class Stored, bool stochastic>
+constexpr int resident_ctas = is_code<Stored> || stochastic ? 5 : 8;
 
 struct Arguments {
   DeviceInputs x;  // broadcast
@@ -49,12 +48,13 @@ struct Arguments {
   Options options;
   Shape n;
   unsigned heads, heads_a_group, tiles;
-  int rows;           // of an item
+  int rows;           // of a CTA
   int threads_a_row;  // L, a power of two
+  int columns;        // L x 16, of which those from N on are zero
   int tokens;         // at most, of a lane
 };
 
-// What an item is: the rows of one lane and head.
+// What a CTA works on: rows of one lane and head.
 struct Where {
   Lane lane;
   Index sequence, head;
@@ -65,32 +65,28 @@ struct Where {
 
 // ---- shared storage
 
-// The second part of a stage: all tokens of a lane, [token][...], and what its rows need.
+// All tokens of a lane, [token][...], and what its rows need.
 struct Tokens {
-  Where* at;
+  float *B, *C;  // columns
   Index* destination;
-  float *B, *C;        // columns
-  float *x, *z, *sum;  // rows
-  float* d;            // 1 where the decay is tied, rows otherwise
-  float* decay;        // 1 where it is tied
-  float *D, *scale;    // rows, of no token
+  float *x, *z;  // rows
+  float* d;      // 1 where the decay is tied, rows otherwise
+  float* decay;  // 1 where it is tied
+  float* D;      // rows, of no token
 
   static constexpr Index bytes(Index tokens, Index columns, Index rows) {
-    return static_cast<Index>(sizeof(Where)) + tokens * static_cast<Index>(sizeof(Index)) +
-           static_cast<Index>(sizeof(float)) * (tokens * (2 * columns + 4 * rows + 1) + 2 * rows);
+    return tokens * static_cast<Index>(sizeof(Index)) +
+           static_cast<Index>(sizeof(float)) * (tokens * (2 * columns + 3 * rows + 1) + rows);
   }
   __device__ Tokens(std::byte* shared, int tokens, int columns, int rows) {
     B = reinterpret_cast<float*>(shared);
     C = B + tokens * columns;
-    at = reinterpret_cast<Where*>(C + tokens * columns);
-    destination = reinterpret_cast<Index*>(at + 1);
+    destination = reinterpret_cast<Index*>(C + tokens * columns);
     x = reinterpret_cast<float*>(destination + tokens);
     z = x + tokens * rows;
-    sum = z + tokens * rows;
-    d = sum + tokens * rows;
+    d = z + tokens * rows;
     decay = d + tokens * rows;
     D = decay + tokens;
-    scale = D + rows;
   }
 };
 
@@ -115,15 +111,14 @@ __device__ float maximum_of_row(float y, int threads_a_row) {
   return y;
 }
 
-// ---- kernel
-
 // `stochastic` apart: the compiler computes what it can of random rounding before it looks.
 template <class Stored, bool tied, bool stochastic>
 struct Step {
-  static constexpr int most_compute_threads = compute_warps * warp, resident_ctas = 2,
-                       usual_stages = sizeof(Stored) > 2 ? 3 : 4;
-  static constexpr int count = elements<Stored>, accesses = thread_columns / count;
-  Arguments a;
+  static constexpr int count = elements<Stored>, accesses = thread_columns / count,
+                       own_rows = thread_rows<Stored>;
+  const Arguments& a;
+
+  // ---- tokens
 
   __device__ Where place(unsigned item) const {
     const unsigned problem = item / a.tiles;
@@ -135,11 +130,6 @@ struct Step {
     at.lane = selective_state_update::lane(a.x, a.options, at.sequence, LoadIndex{});
     return at;
   }
-  __device__ Tokens tokens_of(std::byte* shared) const {
-    return {shared, a.tokens, static_cast<int>(a.n.state), a.rows};
-  }
-
-  // ---- load warp
 
   // What an item needs, as lists for Arriving: [token][column], [token][row], tokens, rows.
   template <class... Axes>
@@ -174,72 +164,42 @@ struct Step {
   __device__ ElementList rate(const Where& at) const {
     return list(a.x.A, a.x.A.offset(Head{at.head}, Value{0}, State{0}), 0, 0, a.tokens);
   }
-  __device__ ElementList scales(const Where& at) const {
-    const auto& x = a.y.scale;
-    return {ElementType::float32,
-            x.data(),
-            x.offset(Slot{at.lane.source}, Head{at.head}, Value{at.first_row}),
-            0,
-            x.template stride<Value>(),
-            a.rows};
-  }
 
+  // Nothing of these depends on the slot.
   struct Token {
     int columns, rows;  // of all tokens
-    Arriving<4> B, C;
-    Arriving<2> x, z;
-    Arriving<1> dt;
-    Arriving<2> D, scale;
+    Arriving<1> B, C, x, z, D, dt;
     Arriving<1> dt_bias, A;  // the same one for every token
   };
   __device__ Token fetch(const Where& at, Crew crew) const {
-    const int length = at.is_empty() ? 0 : static_cast<int>(at.lane.length),
-              columns = length * static_cast<int>(a.n.state), rows = length * at.rows,
-              own_rows = length > 0 ? at.rows : 0;
+    const int length = static_cast<int>(at.lane.length),
+              columns = length * static_cast<int>(a.n.state), rows = length * at.rows;
     return {columns,
             rows,
             {crew, 0, columns, of_group(a.x.B, at)},
             {crew, 0, columns, of_group(a.x.C, at)},
             {crew, 0, rows, of_rows(a.x.x, at)},
             {crew, 0, a.x.z ? rows : 0, of_rows(a.x.z, at)},
+            {crew, 0, a.x.D ? at.rows : 0, of_head(a.x.D, at)},
             {crew, 0, tied ? length : 0, of_tokens(a.x.dt, at)},
-            {crew, 0, a.x.D ? own_rows : 0, of_head(a.x.D, at)},
-            {crew, 0, is_code<Stored> ? own_rows : 0, scales(at)},
             {crew, 0, tied && a.x.dt_bias ? length : 0, bias(at)},
             {crew, 0, tied ? length : 0, rate(at)}};
   }
 
-  __device__ unsigned bytes(const Where& at) const {
-    return at.is_empty() ? 0 : static_cast<unsigned>(at.rows * row_bytes());
-  }
-  __device__ int row_bytes() const {
-    return static_cast<int>(a.n.state) * static_cast<int>(sizeof(Stored));
-  }
-  __device__ bool is_contiguous() const { return a.y.state.template stride<Value>() == a.n.state; }
   __device__ Stored* row_of(const Where& at, Index slot, int row) const {
     const auto& state = a.y.state;
     return static_cast<Stored*>(state.data()) +
            state.offset(Slot{slot}, Head{at.head}, Value{at.first_row + row}, State{0});
   }
-  __device__ void load(const Where& at, std::byte* state, Barrier& full, Crew crew) const {
-    if (at.is_empty()) return;
-    const int rows = is_contiguous() ? at.rows : 1;  // of a copy
-    for (int row = crew.thread * rows; row < at.rows; row += crew.threads * rows)
-      ptx::cp_async_bulk(ptx::space_cluster, ptx::space_global, state + row * row_bytes(),
-                         row_of(at, at.lane.source, row), static_cast<unsigned>(rows * row_bytes()),
-                         full.word());
-  }
-
   __device__ float time_step(float dt, float bias) const {
     const float d = dt + bias;
     return a.options.softplus && d <= 20.0f ? log1pf(expf(d)) : d;
   }
-  __device__ void stage(const Where& at, const Token& token, std::byte* shared, Crew crew) const {
+  __device__ void stage(const Where& at, const Token& token, const Tokens& tokens,
+                        Crew crew) const {
     const auto& x = a.x;
-    const Tokens tokens = tokens_of(shared);
-    if (crew.thread == 0) *tokens.at = at;
-    if (at.is_empty()) return;
     const int length = static_cast<int>(at.lane.length);
+#pragma unroll 1
     for (int t = crew.thread; t < length; t += crew.threads)
       tokens.destination[t] = destination(x, a.options, at.sequence, at.lane, t, LoadIndex{});
     if constexpr (tied) {
@@ -257,55 +217,62 @@ struct Step {
     } else {
       for (int i = crew.thread; i < token.rows; i += crew.threads) {
         const Value p{at.first_row + i % at.rows};
-        tokens.d[i] =
+        tokens.d[i / at.rows * a.rows + i % at.rows] =
             time_step(gpu::load<float>(x.dt, Batch{at.lane.batch},
                                        Time{at.lane.begin + i / at.rows}, Head{at.head}, p),
                       x.dt_bias ? gpu::load<float>(x.dt_bias, Head{at.head}, p) : 0.0f);
       }
     }
-    const auto stage = [&](const auto& arriving, int count, const ElementList& list, float* to) {
+    const auto stage = [&](const Arriving<1>& arriving, int count, const ElementList& list,
+                           int width, float* to) {
       for_each_arriving(arriving, crew, count, list, [&](ElementList::Place i, float value) {
-        to[i.row * list.columns + i.column] = value;
+        to[i.row * width + i.column] = value;
       });
     };
-    stage(token.B, token.columns, of_group(x.B, at), tokens.B);
-    stage(token.C, token.columns, of_group(x.C, at), tokens.C);
-    stage(token.x, token.rows, of_rows(x.x, at), tokens.x);
-    if (x.z) stage(token.z, token.rows, of_rows(x.z, at), tokens.z);
-    if (x.D) stage(token.D, at.rows, of_head(x.D, at), tokens.D);
-    if constexpr (is_code<Stored>) stage(token.scale, at.rows, scales(at), tokens.scale);
-  }
-
-  // ---- compute warps
-
-  // Whether the state goes back through shared memory: where there is one place for it. Otherwise
-  // each token's state is stored as it comes.
-  __device__ bool has_one_destination() const {
-    return !a.x.destination || a.x.destination.template extent<Time>() == 1;
-  }
-
-  __device__ int column(int k) const {
-    return (k * a.threads_a_row + lane_index() % a.threads_a_row) * count;
-  }
-
-  template <class Release>
-  __device__ void compute(unsigned, std::byte* stage, std::byte* shared,
-                          const Release& release) const {
-    const Tokens tokens = tokens_of(shared);
-    const Where at = *tokens.at;
-    const int rows_a_warp = a.rows / compute_warps,
-              first = static_cast<int>(threadIdx.x) / warp * rows_a_warp,
-              end = min(first + rows_a_warp, at.rows);
-    auto* const state = reinterpret_cast<Stored*>(stage);
-    if (!at.is_empty()) {
-      if (at.lane.length == 1)
-        advance_rows<true>(at, tokens, state, first, end);
-      else
-        advance_rows<false>(at, tokens, state, first, end);
+    stage(token.B, token.columns, of_group(x.B, at), a.columns, tokens.B);
+    stage(token.C, token.columns, of_group(x.C, at), a.columns, tokens.C);
+    stage(token.x, token.rows, of_rows(x.x, at), a.rows, tokens.x);
+    if (x.z) stage(token.z, token.rows, of_rows(x.z, at), a.rows, tokens.z);
+    if (x.D) stage(token.D, at.rows, of_head(x.D, at), a.rows, tokens.D);
+    const int missing = a.columns - static_cast<int>(a.n.state);
+    for (int i = crew.thread; i < length * missing; i += crew.threads) {
+      const int t = i / missing, column = static_cast<int>(a.n.state) + i - t * missing;
+      tokens.B[t * a.columns + column] = tokens.C[t * a.columns + column] = 0;
     }
-    release();
-    __syncwarp();
-    if (at.lane.length > 0) write_outputs(at, tokens, first, end);
+  }
+
+  // ---- states
+
+  __device__ int in_row() const { return static_cast<int>(threadIdx.x) % a.threads_a_row; }
+  __device__ int column(int k) const { return (k * a.threads_a_row + in_row()) * count; }
+  // Of the CTA's rows.
+  __device__ int row(int i) const {
+    return (i * threads + static_cast<int>(threadIdx.x)) / a.threads_a_row;
+  }
+
+  // A thread's part of a row, as it is stored.
+  struct Slice {
+    uint4 columns[accesses];
+    float scale;  // of codes
+  };
+  __device__ void load(const Where& at, Slice (&state)[own_rows]) const {
+#pragma unroll
+    for (int i = 0; i < own_rows; ++i) {
+      state[i].scale = 1;
+      if constexpr (is_code<Stored>)
+        if (row(i) < at.rows) {
+          const auto& scale = a.y.scale;
+          state[i].scale = __ldcg(
+              static_cast<const float*>(scale.data()) +
+              scale.offset(Slot{at.lane.source}, Head{at.head}, Value{at.first_row + row(i)}));
+        }
+      const Stored* const from = row_of(at, at.lane.source, row(i));
+#pragma unroll
+      for (int k = 0; k < accesses; ++k)
+        state[i].columns[k] = row(i) < at.rows && column(k) < a.n.state
+                                  ? __ldcg(reinterpret_cast<const uint4*>(from + column(k)))
+                                  : uint4{};
+    }
   }
 
   // What a thread needs of a row of B or C.
@@ -315,81 +282,62 @@ struct Step {
   __device__ Columns columns_of(const float* row) const {
     Columns own;
 #pragma unroll
-    for (int k = 0; k < accesses; ++k) {
-      const bool inside = column(k) < a.n.state;
+    for (int k = 0; k < accesses; ++k)
 #pragma unroll
       for (int q = 0; q < count / 4; ++q) {
         const auto four = std::bit_cast<std::array<float, 4>>(
-            inside ? reinterpret_cast<const float4*>(row + column(k))[q] : float4{});
+            reinterpret_cast<const float4*>(row + column(k))[q]);
 #pragma unroll
         for (int e = 0; e < 4; ++e) own.at[k][q * 4 + e] = four[static_cast<std::size_t>(e)];
       }
-    }
     return own;
   }
 
-  // By a warp: rows [first, end) of the item, by all tokens.
-  template <bool single>
-  __device__ void advance_rows(const Where& at, const Tokens& tokens, Stored* stage, int first,
-                               int end) const {
-    const int columns = static_cast<int>(a.n.state), rows_an_access = warp / a.threads_a_row,
-              in_row = lane_index() % a.threads_a_row,
-              length = single ? 1 : static_cast<int>(at.lane.length);
-    Columns B, C;
-    if constexpr (single) {
-      B = columns_of(tokens.B);
-      C = columns_of(tokens.C);
+  // One row, by all tokens.
+  __device__ void advance(const Where& at, const Tokens& tokens, const Slice& stored,
+                          int row) const {
+    const int length = static_cast<int>(at.lane.length);
+    const bool exists = row < at.rows;
+    float s[accesses][count];
+#pragma unroll
+    for (int k = 0; k < accesses; ++k) {
+      const auto own = std::bit_cast<Elements<Stored>>(stored.columns[k]);
+#pragma unroll
+      for (int e = 0; e < count; ++e)
+        s[k][e] =
+            is_code<Stored> ? widen<float>(own.at[e]) * stored.scale : widen<float>(own.at[e]);
     }
 #pragma unroll 1
-    for (int above = first; above < end; above += rows_an_access) {
-      const int row = above + lane_index() / a.threads_a_row;
-      const bool exists = row < end;
-      const float decode = is_code<Stored> && exists ? tokens.scale[row] : 1.0f;
-      float s[accesses][count];
+    for (int t = 0; t < length; ++t) {
+      const float x = exists ? tokens.x[t * a.rows + row] : 0.0f,
+                  d = tied     ? tokens.d[t]
+                      : exists ? tokens.d[t * a.rows + row]
+                               : 0.0f,
+                  tied_decay = tied ? tokens.decay[t] : 0.0f;
+      const Columns B = columns_of(tokens.B + t * a.columns),
+                    C = columns_of(tokens.C + t * a.columns);
+      float sum = 0;
 #pragma unroll
-      for (int k = 0; k < accesses; ++k) {
-        const auto stored =
-            exists && column(k) < columns
-                ? *reinterpret_cast<const Elements<Stored>*>(stage + row * columns + column(k))
-                : Elements<Stored>{};
+      for (int k = 0; k < accesses; ++k)
 #pragma unroll
-        for (int e = 0; e < count; ++e)
-          s[k][e] =
-              is_code<Stored> ? widen<float>(stored.at[e]) * decode : widen<float>(stored.at[e]);
-      }
-      for (int t = 0; t < length; ++t) {
-        if constexpr (!single) {
-          B = columns_of(tokens.B + t * columns);
-          C = columns_of(tokens.C + t * columns);
+        for (int e = 0; e < count; ++e) {
+          float decay = tied_decay;
+          if constexpr (!tied)
+            if (exists && column(k) < a.n.state)
+              decay = expf(gpu::load<float>(a.x.A, Head{at.head}, Value{at.first_row + row},
+                                            State{column(k) + e}) *
+                           d);
+          s[k][e] = fmaf(s[k][e], decay, B.at[k][e] * d * x);
+          sum = fmaf(s[k][e], C.at[k][e], sum);
         }
-        const float x = exists ? tokens.x[t * at.rows + row] : 0.0f,
-                    d = tied     ? tokens.d[t]
-                        : exists ? tokens.d[t * at.rows + row]
-                                 : 0.0f,
-                    tied_decay = tied ? tokens.decay[t] : 0.0f;
-        float sum = 0;
-#pragma unroll
-        for (int k = 0; k < accesses; ++k)
-#pragma unroll
-          for (int e = 0; e < count; ++e) {
-            float decay = tied_decay;
-            if constexpr (!tied)
-              if (exists && column(k) < columns)
-                decay = expf(gpu::load<float>(a.x.A, Head{at.head}, Value{at.first_row + row},
-                                              State{column(k) + e}) *
-                             d);
-            s[k][e] = fmaf(s[k][e], decay, B.at[k][e] * d * x);
-            sum = fmaf(s[k][e], C.at[k][e], sum);
-          }
-        sum = sum_of_row(sum, a.threads_a_row);
-        if (in_row == 0 && exists) tokens.sum[t * at.rows + row] = sum;
-        store_row(at, tokens, stage, t, s, row, exists);
-      }
+      sum = sum_of_row(sum, a.threads_a_row);
+      store_row(at, tokens, t, s, row, exists);
+      if (in_row() == 0 && exists) write_output(at, tokens, t, row, sum);
     }
   }
 
   // The state after token t: in the slot, and in the row of intermediate states.
-  __device__ void store_row(const Where& at, const Tokens& tokens, Stored* stage, int t,
+  __device__ void store_row(const Where& at, const Tokens& tokens, int t,
                             const float (&s)[accesses][count], int row, bool exists) const {
     const int columns = static_cast<int>(a.n.state);
     const Index slot = tokens.destination[t];
@@ -400,8 +348,7 @@ struct Step {
       Stored* const first =
           to != 0 ? static_cast<Stored*>(view.data()) +
                         view.offset(Slot{at.lane.row}, Time{t}, Head{at.head}, p, State{0})
-          : has_one_destination() ? stage + row * columns
-                                  : row_of(at, slot, row);
+                  : row_of(at, slot, row);
       RowScale own;
       if constexpr (is_code<Stored>) {
         own = scale_of(s);
@@ -416,10 +363,11 @@ struct Step {
 #pragma unroll
       for (int k = 0; k < accesses; ++k)
         if (exists && column(k) < columns)
-          *reinterpret_cast<Elements<Stored>*>(first + column(k)) =
-              encoded(s[k], own,
-                      at.lane.source * a.y.state.template stride<Slot>() +
-                          (at.head * a.n.value + p.index) * columns + column(k));
+          __stcg(reinterpret_cast<uint4*>(first + column(k)),
+                 std::bit_cast<uint4>(encoded(s[k], own,
+                                              at.lane.source * a.y.state.template stride<Slot>() +
+                                                  (at.head * a.n.value + p.index) * columns +
+                                                  column(k))));
     }
   }
 
@@ -456,41 +404,45 @@ struct Step {
     return stored;
   }
 
-  // Of the rows of a warp, from their sums; zeros of padding.
-  __device__ void write_outputs(const Where& at, const Tokens& tokens, int first, int end) const {
-    const auto& x = a.x;
-    const int count = end - first;
-    for (int i = lane_index(); i < at.lane.length * count; i += warp) {
-      const int t = i < count ? 0 : i / count, row = first + i - t * count,
-                staged = t * at.rows + row;
-      float y = 0;
-      if (!at.lane.padding) {
-        y = tokens.sum[staged];
-        if (x.D) y = fmaf(tokens.x[staged], tokens.D[row], y);
-        if (x.z) {
-          const float z = tokens.z[staged];
-          y *= z / (1.0f + expf(-z));
-        }
-      }
-      gpu::store<float>(a.y.out, y, Batch{at.lane.batch}, Time{at.lane.begin + t}, Head{at.head},
-                        Value{at.first_row + row});
-    }
+  __device__ void store_output(const Where& at, int t, int row, float y) const {
+    gpu::store<float>(a.y.out, y, Batch{at.lane.batch}, Time{at.lane.begin + t}, Head{at.head},
+                      Value{at.first_row + row});
   }
-
-  // ---- store warp
-
-  __device__ void store(unsigned, std::byte* state, std::byte* shared) const {
-    const Tokens tokens = tokens_of(shared);
-    const Where at = *tokens.at;
-    if (at.is_empty() || !has_one_destination()) return;
-    const Index slot = tokens.destination[at.lane.length - 1];
-    if (slot == nowhere) return;
-    const int rows = is_contiguous() ? at.rows : 1;  // of a copy
-    for (int row = 0; row < at.rows; row += rows)
-      ptx::cp_async_bulk(ptx::space_global, ptx::space_shared, row_of(at, slot, row),
-                         state + row * row_bytes(), static_cast<unsigned>(rows * row_bytes()));
+  __device__ void write_output(const Where& at, const Tokens& tokens, int t, int row,
+                               float y) const {
+    if (a.x.D) y = fmaf(tokens.x[t * a.rows + row], tokens.D[row], y);
+    if (a.x.z) {
+      const float z = tokens.z[t * a.rows + row];
+      y *= z / (1.0f + expf(-z));
+    }
+    store_output(at, t, row, y);
   }
 };
+
+// ---- kernel
+
+template <class Stored, bool tied, bool stochastic>
+__global__ void __launch_bounds__(threads, (resident_ctas<Stored, stochastic>))
+    advance_states(const __grid_constant__ Arguments a) {
+  extern __shared__ __align__(16) std::byte shared[];
+  const Step<Stored, tied, stochastic> step{a};
+  const Crew crew{static_cast<int>(threadIdx.x), threads};
+  const Tokens tokens(shared, a.tokens, a.columns, a.rows);
+  const Where at = step.place(blockIdx.x);
+  const auto token = step.fetch(at, crew);
+  if (at.is_empty()) {
+#pragma unroll 1
+    for (int i = crew.thread; i < at.lane.length * at.rows; i += threads)
+      step.store_output(at, i / at.rows, i % at.rows, 0);
+    return;
+  }
+  typename Step<Stored, tied, stochastic>::Slice state[thread_rows<Stored>];
+  step.load(at, state);
+  step.stage(at, token, tokens, crew);
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < thread_rows<Stored>; ++i) step.advance(at, tokens, state[i], step.row(i));
+}
 
 // ---- launch
 
@@ -505,22 +457,20 @@ Index longest(const DeviceInputs& x) { return x.x.extent<Time>(); }
 
 template <class Stored, bool tied, bool stochastic>
 void run(Arguments a, const Launch& launch) {
-  using Own = Step<Stored, tied, stochastic>;
-  const Index row_bytes = a.n.state * static_cast<Index>(sizeof(Stored));
-  // Rows for all compute warps, whole accesses for each; fewer where many tokens need the room.
-  const Index several = compute_warps * (warp / a.threads_a_row);
-  Index wanted = std::min(std::max<Index>(tile_bytes / row_bytes, 1), a.n.value);
-  StreamForm form;
-  do {
-    a.rows = static_cast<int>((wanted + several - 1) / several * several);
-    form = stream_form<Own>(compute_warps * warp, a.rows * row_bytes,
-                            Tokens::bytes(a.tokens, a.n.state, a.rows));
-    wanted = a.rows / 2;
-  } while (form.stages < 2 && a.rows > several);
-  require(form.stages >= 2, "so many tokens do not fit the shared memory of gpu.step");
+  a.rows = threads / a.threads_a_row * thread_rows<Stored>;
   a.tiles = static_cast<unsigned>((a.n.value + a.rows - 1) / a.rows);
-  launch_stream(Own{a}, form, a.n.sequences * a.n.heads * a.tiles,
-                static_cast<cudaStream_t>(launch.stream.handle));
+  constexpr Index most_shared = 227 * 1024;
+  const Index bytes = Tokens::bytes(a.tokens, a.columns, a.rows),
+              ctas = a.n.sequences * a.n.heads * a.tiles;
+  require(bytes <= most_shared, "so many tokens do not fit the shared memory of gpu.step");
+  require(ctas < Index{1} << 31, "too many lanes and heads for one launch");
+  if (ctas == 0) return;
+  const auto kernel = advance_states<Stored, tied, stochastic>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)));
+  kernel<<<static_cast<unsigned>(ctas), threads, static_cast<std::size_t>(bytes),
+           static_cast<cudaStream_t>(launch.stream.handle)>>>(a);
+  check(cudaGetLastError());
 }
 
 template <class Stored, bool stochastic>
@@ -561,7 +511,7 @@ void validate_step(const DeviceInputs& x, const Options& options, const DeviceOu
 void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
           const Launch& launch) {
   validate_step(x, options, y);
-  Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0, 0};
+  Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0, 0, 0};
   a.n = shape(a.x, y);
   if (a.n.time == 0 || a.n.value == 0) return;  // neither outputs nor states to write
   a.heads = static_cast<unsigned>(a.n.heads);
@@ -569,6 +519,7 @@ void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
   a.heads_a_group = static_cast<unsigned>(a.n.heads / a.n.groups);
   a.threads_a_row = 1;
   while (a.threads_a_row * thread_columns < a.n.state) a.threads_a_row *= 2;
+  a.columns = a.threads_a_row * thread_columns;
   switch (y.state.type()) {
     case ElementType::float32:
       return dispatch<float>(a, launch);

@@ -225,7 +225,9 @@ bool streamed_step_takes(const Steps& a) {
                         (pool.row == a.columns || a.rows == 1) && a.columns % several == 0;
   const bool aligned = reinterpret_cast<std::size_t>(pool.data) % 16 == 0 &&
                        pool.sequence % several == 0 && pool.head % several == 0;
-  return size <= 4 && adjacent && aligned && a.rows > 0 && a.columns > 0 && a.time > 0 &&
+  const bool number = pool.type == ElementType::float32 || pool.type == ElementType::bfloat16 ||
+                      pool.type == ElementType::float16;
+  return number && adjacent && aligned && a.rows > 0 && a.columns > 0 && a.time > 0 &&
          a.time <= most_tokens && a.rows * a.columns * size <= 128 * 1024 &&
          with_step(a, [](const auto& step) {
            return step.tiles <= step.most_tiles && form_of(step).stages >= 2;

@@ -18,9 +18,6 @@ struct Steps {
   Index slot_stride;
 };
 
-// To mend with the next change of this code: a pool of a 4-byte type that is no number of a state is
-// taken for one of fp16; step() is to refuse it first, as it does for pools that do not come here.
-//
 // Pools of fp32, bf16 and fp16 whose states are row-major, without gaps, and aligned to 16 bytes;
 // V at most 128, two states with their tokens in 227 KB, at most 32 tokens.
 bool streamed_step_takes(const Steps& steps);
