@@ -62,6 +62,8 @@ bench-gpu:
 	  --path gpu.step:single-bf16-state -o reports/bench-gpu/step.jsonl
 	$(GROUNDSTATE) bench @data/selective_state_update_bench.cases --path gpu.step:single \
 	  -o reports/bench-gpu/selective_state_update.jsonl
+	$(GROUNDSTATE) bench @data/mamba3_step_bench.cases --path gpu.step:single --path gpu.separate:single \
+	  --path gpu.gathered:single -o reports/bench-gpu/mamba3_step.jsonl
 	-GROUNDSTATE=$(GROUNDSTATE) python3 harness/python/fla_rows.py @data/bench_gpu_forward.cases \
 	  @data/bench_gpu_backward.cases --no-guard -o reports/bench-gpu/fla.jsonl
 	-GROUNDSTATE=$(GROUNDSTATE) python3 harness/python/mamba_rows.py @data/selective_state_update_bench.cases \

@@ -1,20 +1,12 @@
-// What both kernels read: elements of index tensors, and elements of a pool widened exactly.
+// What both kernels read: elements of a pool, widened exactly.
 #pragma once
 
 #include <cuda_fp8.h>
 
-#include "gpu/core/element.cuh"
+#include "gpu/core/load_index.cuh"
 #include "gpu/selective_state_update/selective_state_update.hpp"
 
 namespace groundstate::gpu::selective_state_update {
-
-// For lane() and destination() of lane.hpp.
-struct LoadIndex {
-  template <class View, class... Axes>
-  __device__ Index operator()(const View& view, Axes... at) const {
-    return load_integer(view, at...);
-  }
-};
 
 template <class Scalar, class Stored>
 __device__ Scalar widen(const Stored& x) {

@@ -113,6 +113,8 @@ constexpr ComponentPair pair_of(Rotation rotation, Index f, Index states) {
 enum class Carry { arithmetic, storage };
 
 inline constexpr double norm_epsilon = 1e-5;
+template <class Scalar>
+inline constexpr Scalar pi = static_cast<Scalar>(3.141592653589793238462643383279502884L);
 
 struct Options : LaneRules {
   bool update_kv_state = false;

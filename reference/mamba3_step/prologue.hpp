@@ -16,8 +16,6 @@
 
 namespace groundstate::mamba3_step {
 
-inline constexpr long double pi = 3.141592653589793238462643383279502884L;
-
 template <class Scalar>
 void advance_angle(const Problem<Scalar>& p, const Scalar* advance, Vector<Scalar>& angle) {
   for (Index f = 0; f < angle.size(); ++f) {

@@ -37,8 +37,7 @@ Discrete<Scalar> discretise(const Problem<Scalar>& p) {
   for (Index t = 0; t < p.time(); ++t) {
     r.log_decay[t] = p.A[t] * p.dt[t];
     for (Index f = 0; f < p.theta.cols(); ++f)
-      r.advance(t, f) =
-          (static_cast<Scalar>(pi) * hyperbolic_tangent(Scalar(p.theta(t, f)))) * p.dt[t];
+      r.advance(t, f) = (pi<Scalar> * hyperbolic_tangent(Scalar(p.theta(t, f)))) * p.dt[t];
   }
   return r;
 }

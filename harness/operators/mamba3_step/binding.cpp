@@ -2,7 +2,9 @@
 #include <bit>
 #include <cmath>
 
+#include "gpu/mamba3_step/mamba3_step.hpp"
 #include "harness/operators/mamba3_step/contracts.hpp"
+#include "harness/operators/mamba3_step/device.hpp"
 #include "harness/operators/mamba3_step/pool.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/operators/with_recipe.hpp"
@@ -119,7 +121,12 @@ class Mamba3Step final : public Operator {
   std::vector<KeyValueHelp> regimes() const override { return mamba3_step_binding::regimes(); }
   std::span<const Key> path_keys() const override { return {}; }
   std::span<const Path> paths() const override { return paths_; }
-  std::vector<EqualVariants> equal_variants() const override { return {}; }
+  std::vector<EqualVariants> equal_variants() const override {
+    return {{"same bits", "recurrent:single", "gpu.recurrent:single",
+             "the same operations in the same order, elementary functions of our own"},
+            {"slots or rows", "gpu.step:single", "gpu.gathered:single",
+             "where a state lies has no effect on it"}};
+  }
   std::vector<Contract> contracts(const Case& c, const PathVariant& variant,
                                   const Tensors& inputs) const override {
     return mamba3_step_binding::contracts(c, variant, inputs);
@@ -128,8 +135,11 @@ class Mamba3Step final : public Operator {
     std::vector<std::string> result;
     for (const Path& own : paths_) {
       if (!refusal(c, own.name).empty()) continue;
-      result.push_back(own.name);
-      if (c.get("dtype") != "fp64") result.push_back(own.name + ":single");
+      for (const std::string& recipe : own.recipes)
+        if (recipe == "exact")
+          result.push_back(own.name);
+        else if (c.get("dtype") != "fp64")
+          result.push_back(fmt::format("{}:{}", own.name, recipe));
     }
     return result;
   }
@@ -213,12 +223,16 @@ class Mamba3Step final : public Operator {
     }
   }
   std::optional<std::string> unsupported(const Case& c, const PathVariant& variant) const override {
+    if (path(variant.path)->needs_device && c.get("dtype") == "fp64" && !variant.exact())
+      return "tensors of fp64 are computed in fp64: the recipe is exact";
     const std::string reason = refusal(c, variant.path);
     return reason.empty() ? std::nullopt : std::optional(reason);
   }
 
   std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                   Tensors& outputs) const override {
+    if (path(variant.path)->needs_device)
+      return run_once(*prepare(c, variant, inputs, outputs), outputs);
     const mamba3::HostOutputs y = bind_outputs(c, outputs);
     with_recipe(variant.recipe, [&](auto recipe) {
       using Recipe = decltype(recipe);
@@ -232,6 +246,13 @@ class Mamba3Step final : public Operator {
         mamba3::recurrent<Recipe>(x, how, y);
     });
     return "";
+  }
+
+  std::unique_ptr<DeviceRun> prepare(const Case& c, const PathVariant& variant,
+                                     const Tensors& inputs, const Tensors& outputs) const override {
+    if constexpr (built_with_cuda)
+      return mamba3_step_binding::prepare(c, variant.form(), inputs, outputs);
+    return Operator::prepare(c, variant, inputs, outputs);
   }
 
   // Lanes that are padding, or have no token, belong to nobody.
@@ -265,7 +286,7 @@ class Mamba3Step final : public Operator {
                       const Pair& pair) const override {
     const Call call(c, inputs, pair.sequence, pair.value_head);
     return with_recipe(variant.recipe,
-                       [&](auto recipe) { return call.outputs(variant.path, recipe, {}); });
+                       [&](auto recipe) { return call.outputs(variant.form(), recipe, {}); });
   }
 
   bool zero_by_definition(const Case&, std::string_view, const Pair&) const override {
@@ -313,9 +334,10 @@ class Mamba3Step final : public Operator {
       }
       for (std::size_t i = 0; i < fields.size(); ++i) add(i, fields[i].field() * size);
     };
-    if (form.path == "rotating") measure(PathNoise::Kind::turn, "recurrent", recipe.gate);
+    if (form.form() == "rotating") measure(PathNoise::Kind::turn, "recurrent", recipe.gate);
     if (recipe.name == "exact") return result;
-    if (call.stores_between(form.path)) measure(PathNoise::Kind::storage, form.path, perturbation);
+    if (call.stores_between(form.form()))
+      measure(PathNoise::Kind::storage, form.form(), perturbation);
     for (std::size_t i = 0; options(c).stochastic && i < specs.size(); ++i)
       if (specs[i].name == "state" || specs[i].name == "intermediate_states")
         add(i, storage_error(centre[i], type_of(c, ElementClass::state), true));
@@ -480,11 +502,26 @@ class Mamba3Step final : public Operator {
   }
 
   // Why a path does not take a case; empty where it does.
-  static std::string refusal(const Case& c, std::string_view path) {
+  std::string refusal(const Case& c, std::string_view path) const {
     if (path == "rotating") return mamba3::rotating_refusal(has_prologue(c), options(c).carry);
-    if (path == "separate" && !has_prologue(c))
+    if (path.ends_with("separate") && !has_prologue(c))
       return "there is no prologue to be a step of its own";
-    return "";
+    if (path != "gpu.step" && path != "gpu.separate" && path != "gpu.gathered") return "";
+    const std::shared_ptr<const Plan> plan = make_plan(c);
+    mamba3::HostInputs x;
+    mamba3::HostOutputs y;
+    const auto shaped = [&](std::string_view name, auto& view, ElementClass kind, Presence) {
+      if (!given(c, name)) return;
+      auto extents = view.extents();
+      const auto own = slot_axes(*plan, name, axes_of(view, mamba3_step_binding::extents(*plan)));
+      for (std::size_t i = 0; i < extents.size(); ++i) extents[i] = own[i].extent;
+      view = {type_of(c, kind), nullptr, extents, row_major_strides(extents)};
+    };
+    input_tensors(x, shaped);
+    output_tensors(y, shaped);
+    const mamba3::Options how = options_for(c, y.state.type());
+    if (path == "gpu.gathered") return gpu::mamba3_step::gathered_refusal(x, y, how);
+    return gpu::mamba3_step::step_refusal(x, y, how);
   }
 
   const Grammar grammar_ = make_grammar();
@@ -497,7 +534,19 @@ class Mamba3Step final : public Operator {
       {"separate",
        {},
        {"exact", "single"},
-       "the prologue as a step of its own: B and C are stored between the two"}};
+       "the prologue as a step of its own: B and C are stored between the two"},
+      {"gpu.recurrent",
+       {},
+       {"exact", "single"},
+       "the same as recurrent, a CTA a lane and head",
+       true},
+      {"gpu.step",
+       {},
+       {"single"},
+       "a few tokens at the speed of memory, the prologue with them",
+       true},
+      {"gpu.separate", {}, {"single"}, "the prologue by itself, then gpu.step", true},
+      {"gpu.gathered", {}, {"single"}, "rows gathered, gpu.step, rows scattered back", true}};
 };
 
 }  // namespace

@@ -1,0 +1,207 @@
+// The entry points of mamba3_step on the device. What they compute is judged by `groundstate run`
+// (paths gpu.*); here is what a case line cannot say: strides, offsets beyond 2^31 elements, and
+// what is refused, which needs no device.
+#include "gpu/mamba3_step/mamba3_step.hpp"
+
+#include <cuda_runtime_api.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gpu/core/buffer.hpp"
+#include "gpu/core/device.hpp"
+#include "tests/gpu/row_major_view.hpp"
+
+namespace groundstate::gpu::mamba3_step {
+namespace {
+
+struct Example {
+  Index lanes = 2, time = 1, heads = 2, ranks = 3, value = 8, state = 32, slots = 3;
+
+  DeviceInputs inputs() const {
+    DeviceInputs x;
+    x.x = view<decltype(x.x)>({lanes, time, heads, value});
+    x.A = view<decltype(x.A)>({lanes, time, heads});
+    x.dt = view<decltype(x.dt)>({lanes, time, heads});
+    x.trap = view<decltype(x.trap)>({lanes, time, heads});
+    x.B = view<decltype(x.B)>({lanes, time, ranks, 1, state});
+    x.C = view<decltype(x.C)>({lanes, time, ranks, 1, state});
+    x.outproj = view<decltype(x.outproj)>({ranks, heads, value});
+    x.lanes.source = view<decltype(x.lanes.source)>({lanes, 1}, ElementType::int32);
+    return x;
+  }
+  DeviceOutputs outputs(ElementType stored = ElementType::float32) const {
+    DeviceOutputs y;
+    y.out = view<decltype(y.out)>({lanes, time, heads, value});
+    y.state = view<decltype(y.state)>({slots, heads, value, state}, stored);
+    y.k_state = view<decltype(y.k_state)>({slots, ranks, heads, state});
+    y.x_state = view<decltype(y.x_state)>({slots, heads, value});
+    return y;
+  }
+};
+
+using Entry = void(const DeviceInputs&, const Options&, const DeviceOutputs&, const Launch&);
+constexpr Entry* every_entry[] = {recurrent, step, separate, gathered};
+
+void expect_refused(const std::function<void()>& call, std::string_view words) {
+  try {
+    call();
+    ADD_FAILURE() << "accepted, though: " << words;
+  } catch (const std::invalid_argument& error) {
+    EXPECT_NE(std::string_view(error.what()).find(words), std::string_view::npos) << error.what();
+  }
+}
+
+TEST(Mamba3StepOnDevice, EveryEntryRefusesTensorsThatDoNotFitTogether) {
+  const Example n;
+  DeviceInputs x = n.inputs();
+  x.C = view<decltype(x.C)>({2, 1, 3, 1, 31});
+  DeviceOutputs turned = n.outputs();
+  turned.rotation = Rotation::halved;
+  for (Entry* const entry : every_entry) {
+    expect_refused([&] { entry(x, {}, n.outputs(), {}); }, "C must have the shape of B");
+    expect_refused([&] { entry(n.inputs(), {}, turned, {}); }, "they must be the same");
+  }
+  expect_refused([&] { recurrent(n.inputs(), {}, n.outputs(), {}); }, "are needed");
+  expect_refused([&] { gathered(n.inputs(), {}, n.outputs(), {}); }, "are needed");
+  expect_refused([&] { separate(n.inputs(), {}, n.outputs(), {}); }, "the prologue needs theta");
+}
+
+TEST(Mamba3StepOnDevice, StepRefusesWhatItsAccessesCannotTake) {
+  const Example odd{.state = 30}, long_row{.state = 132}, many{.time = 2000}, tall{.value = 1024},
+      small{.value = 1, .state = 4}, n;
+  const auto refuses = [](const Example& own, const DeviceOutputs& y, std::string_view words) {
+    expect_refused([&] { step(own.inputs(), {}, y, {}); }, words);
+  };
+  refuses(odd, odd.outputs(), "N must be a multiple of 4, at most 128; got 30");
+  refuses(long_row, long_row.outputs(), "at most 128; got 132");
+  refuses(many, many.outputs(), "bytes of shared memory; accepted is up to");
+  refuses(tall, tall.outputs(), "bytes of shared memory; accepted is up to");
+  refuses(small, small.outputs(ElementType::bfloat16), "whole 16 bytes");
+  refuses(n, n.outputs(ElementType::float64), "arithmetic is fp32");
+  Options sequential;
+  sequential.sequential = true;
+  expect_refused([&] { step(n.inputs(), sequential, n.outputs(), {}); }, "one after the other");
+  DeviceOutputs y = n.outputs();
+  auto strides = y.state.strides();
+  strides[1] += 1;
+  y.state = {y.state.type(), y.state.data(), y.state.extents(), strides};
+  refuses(n, y, "whole 16 bytes");
+}
+
+TEST(Mamba3StepOnDevice, GatheredRefusesWhatIsNotAGather) {
+  const Example n;
+  DeviceInputs dense = n.inputs(), elsewhere = n.inputs();
+  dense.lanes.source = {};
+  elsewhere.lanes.destination = elsewhere.lanes.source;
+  EXPECT_NE(gathered_refusal(dense, n.outputs(), {}).find("nothing to gather"), std::string::npos);
+  EXPECT_NE(gathered_refusal(elsewhere, n.outputs(), {}).find("the slot they read"),
+            std::string::npos);
+  DeviceOutputs apart = n.outputs();
+  auto strides = apart.k_state.strides();
+  strides[1] *= 2;
+  apart.k_state = {apart.k_state.type(), nullptr, apart.k_state.extents(), strides};
+  EXPECT_NE(gathered_refusal(n.inputs(), apart, {}).find("adjacent"), std::string::npos);
+  EXPECT_EQ(gathered_refusal(n.inputs(), n.outputs(), {}), "");
+}
+
+TEST(Mamba3StepOnDevice, PartsOfAStageDoNotOverlap) {
+  const Example n{.time = 3};
+  const DeviceInputs x = n.inputs();
+  const StepStage stage = step_stage(x, n.outputs(), 72);
+  std::vector<std::pair<Index, Index>> places{{0, 72}};
+  for (const Part& part : stage.parts)
+    if (part.rows > 0)
+      places.emplace_back(
+          part.place, part.place + (part.is_of_tokens() ? 3 : 1) * part.rows * Index{part.pitch});
+  const Index floats = n.time * n.ranks * stage.row_pitch * 4;
+  places.insert(places.end(), {{stage.numbers, stage.numbers + 10 * 4},
+                               {stage.destination, stage.destination + 3 * 8},
+                               {stage.now, stage.now + floats},
+                               {stage.before, stage.before + floats}});
+  std::sort(places.begin(), places.end());
+  for (std::size_t i = 1; i < places.size(); ++i) {
+    EXPECT_LE(places[i - 1].second, places[i].first);
+    EXPECT_EQ(places[i].first % 16, 0);
+  }
+  EXPECT_LE(places.back().second, stage.bytes);
+  EXPECT_EQ(stage.engine_bytes_a_token, 4u * (2 * 3 * 32 + 8));
+  EXPECT_EQ(stage.engine_bytes, 4u * (3 * 32 + 8 + 3 * 8));
+}
+
+// ---- on a device
+
+template <class T>
+Buffer uploaded(const char* name, const std::vector<T>& values) {
+  Buffer memory(name, values.size() * sizeof(T));
+  memory.upload(values.data(), memory.size());
+  return memory;
+}
+
+// A pool of bf16 whose second slot begins behind 2^31 elements gives what a dense pool gives.
+TEST(Mamba3StepOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
+  if (!device_name()) GTEST_SKIP() << "no CUDA device here";
+  const Example n{.lanes = 1, .slots = 2};
+  constexpr Index far = (Index{1} << 31) + 4096;
+  const Index slot = n.heads * n.value * n.state;
+  const auto numbers = [](Index count, float first) {
+    std::vector<float> result;
+    for (Index i = 0; i < count; ++i) result.push_back(first + 0.01f * static_cast<float>(i % 37));
+    return result;
+  };
+  std::vector<Buffer> held;
+  const auto fill = [&](auto& view, float first) {
+    Index count = 1;
+    for (const Index extent : view.extents()) count *= extent;
+    held.push_back(uploaded("input", numbers(count, first)));
+    view = {ElementType::float32, held.back().data(), view.extents(), view.strides()};
+  };
+  DeviceInputs x = n.inputs();
+  fill(x.x, -0.2f);
+  fill(x.A, -1);
+  fill(x.dt, 0.1f);
+  fill(x.trap, 0.3f);
+  fill(x.B, -0.1f);
+  fill(x.C, 0.1f);
+  fill(x.outproj, 0.5f);
+  const Buffer source = uploaded("source", std::vector<std::int32_t>{1});
+  x.lanes.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
+  for (const bool fast : {false, true}) {
+    std::vector<std::vector<std::uint16_t>> stored;
+    std::vector<std::vector<float>> outs;
+    for (const Index stride : {slot, far}) {
+      const Buffer pool("pool", sizeof(std::uint16_t) * static_cast<std::size_t>(stride + slot), 0);
+      DeviceOutputs y = n.outputs(ElementType::bfloat16);
+      fill(y.k_state, 0.2f);
+      fill(y.x_state, 0.4f);
+      const Buffer out("out", sizeof(float) * static_cast<std::size_t>(n.heads * n.value));
+      y.out = {ElementType::float32, out.data(), y.out.extents(), y.out.strides()};
+      auto strides = y.state.strides();
+      strides[0] = stride;
+      y.state = {ElementType::bfloat16, pool.data(), y.state.extents(), strides};
+      if (fast) {
+        step(x, {}, y, {});
+      } else {
+        const Buffer workspace("workspace", recurrent_workspace(x, y, {}));
+        recurrent(x, {}, y, {{}, workspace.data(), workspace.size()});
+        synchronize();
+      }
+      stored.emplace_back(static_cast<std::size_t>(slot));
+      ASSERT_EQ(cudaMemcpy(stored.back().data(), pool.data() + 2 * stride,
+                           stored.back().size() * sizeof(std::uint16_t), cudaMemcpyDeviceToHost),
+                cudaSuccess);
+      outs.emplace_back(static_cast<std::size_t>(n.heads * n.value));
+      out.download(outs.back().data(), out.size());
+    }
+    EXPECT_EQ(stored[0], stored[1]);
+    EXPECT_EQ(outs[0], outs[1]);
+    EXPECT_NE(stored[0], std::vector<std::uint16_t>(static_cast<std::size_t>(slot), 0));
+  }
+}
+
+}  // namespace
+}  // namespace groundstate::gpu::mamba3_step
