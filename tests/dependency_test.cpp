@@ -59,8 +59,8 @@ const std::vector<Layer> layers = {
      "harness/(case|generate|judge|fixture|run|evidence)/.*|reference/core/.*|" + registry},
     {"harness/clock/.*",
      "harness/(case|generate|judge|run|clock)/.*|reference/core/.*|" + registry + "|gpu/core/.*"},
-    {"harness/doctor/.*",
-     "harness/(case|generate|run|golden|evidence|mutants|doctor)/.*|" + registry + "|" + support_table},
+    {"harness/doctor/.*", "harness/(case|generate|run|golden|evidence|mutants|doctor)/.*|" +
+                              registry + "|" + support_table},
     {"harness/report/.*",
      "harness/(case|judge|run|clock|evidence|report)/.*|reference/core/.*|" + registry},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},

@@ -31,8 +31,9 @@ struct Options {
 
 std::vector<Mutant> chosen(const std::string& operator_name, const Options& options) {
   std::vector<Mutant> result;
-  const bool wanted = options.operators.empty() ||
-                      std::ranges::find(options.operators, operator_name) != options.operators.end();
+  const bool wanted =
+      options.operators.empty() ||
+      std::ranges::find(options.operators, operator_name) != options.operators.end();
   for (const Mutant& mutant : mutants_of(operator_name))
     if (wanted && (options.mutants.empty() ||
                    std::ranges::find(options.mutants, mutant.name) != options.mutants.end()))
@@ -170,8 +171,7 @@ void add_mutate(CLI::App& app, Action& action) {
       "mutate", "Score the checks: run known-wrong implementations, and say what sees them");
   verb->add_option("case", options->cases,
                    "Case lines and @files.cases; default: @data/quick.cases @data/mutants.cases");
-  verb->add_option("--operator", options->operators, "Mutants of these operators only")
-      ->take_all();
+  verb->add_option("--operator", options->operators, "Mutants of these operators only")->take_all();
   verb->add_option("--mutant", options->mutants, "Mutants of these names only")->take_all();
   verb->add_option("-o,--output", options->output, "Record every mutant in this JSON Lines file")
       ->check(file_name);

@@ -104,8 +104,7 @@ std::vector<Mutant> decayed_sum_backward_mutants() {
       {"dg_of_the_state_behind", recurrent, "dg_t is <dS, exp(g) S_t>, not of S_{t-1}", header,
        gradients([](const BackwardProblem& p, Gradients& r) {
          const Matrix<float> y = decayed_sum::recurrent<Single>(p).y;
-         for (Index t = 0; t < p.time(); ++t)
-           r.dg[t] = factor_of(p, t) * r.dx.row(t).dot(y.row(t));
+         for (Index t = 0; t < p.time(); ++t) r.dg[t] = factor_of(p, t) * r.dx.row(t).dot(y.row(t));
        })},
       {"dg_of_eight_columns", recurrent, "dg sums over the first 8 columns", header,
        gradients([](const BackwardProblem& p, Gradients& r) {

@@ -89,14 +89,13 @@ Defect on_outputs(OutputEdit edit) {
   };
 }
 Defect another_variant(std::string variant) {
-  return [variant = std::move(variant)](const RightPath& right, const Case& c,
-                                        const Tensors& inputs, Tensors& outputs) {
-    right.as(variant, c, inputs, outputs);
-  };
+  return
+      [variant = std::move(variant)](const RightPath& right, const Case& c, const Tensors& inputs,
+                                     Tensors& outputs) { right.as(variant, c, inputs, outputs); };
 }
 Defect another_option(std::string key, std::function<std::string(const Case&)> value) {
-  return [key = std::move(key), value = std::move(value)](
-             const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
+  return [key = std::move(key), value = std::move(value)](const RightPath& right, const Case& c,
+                                                          const Tensors& inputs, Tensors& outputs) {
     right(c.with(key, value(c)), inputs, outputs);
   };
 }

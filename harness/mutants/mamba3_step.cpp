@@ -53,7 +53,8 @@ std::vector<Mutant> mamba3_step_mutants() {
        })},
       {"euler_step", recurrent, "only the token enters, with dt: a step of Mamba-2", step,
        on_inputs([](const Case&, const Tensors& x) {
-         return edited(x, "trap", [](double trap, const At&) { return std::isnan(trap) ? trap : 1.0; });
+         return edited(x, "trap",
+                       [](double trap, const At&) { return std::isnan(trap) ? trap : 1.0; });
        })},
       {"first_decay_of_every_token", recurrent, "every token of a call has the decay of the first",
        step, by_problem([](Problem& p, Discrete& r) {
@@ -83,8 +84,7 @@ std::vector<Mutant> mamba3_step_mutants() {
          for (const Tensor& tensor : outputs) behind.push_back(copy_of(tensor));
          right(c, inputs, behind);
          by_problem([](Problem& p, Discrete& r) {
-           if (p.time() > 0 && r.advance.cols() > 0)
-             p.before.angle -= r.advance.row(0).transpose();
+           if (p.time() > 0 && r.advance.cols() > 0) p.before.angle -= r.advance.row(0).transpose();
          })(right, c, inputs, outputs);
          replace(outputs, behind, "angle_state");
        }},
@@ -102,18 +102,21 @@ std::vector<Mutant> mamba3_step_mutants() {
        on_pool("angle_state",
                [](double phi, const At&) { return rounded(ElementType::bfloat16, phi); })},
       {"angle_cut_off_at_pi", recurrent, "the angle is held to [-pi, pi] instead of reduced",
-       prologue,
-       on_outputs([](const Case&, const Tensors& x, Tensors& y) {
+       prologue, on_outputs([](const Case&, const Tensors& x, Tensors& y) {
          edit_stored(x, y, "angle_state", [](double phi, const At&) {
            return std::isfinite(phi) ? std::clamp(phi, -M_PI, M_PI) : phi;
          });
        })},
-      {"other_half_rotated", recurrent, "pairs are (j, N / 2 + j) where they are (2 j, 2 j + 1), or the reverse",
-       contract, another_option("rotation", [](const Case& c) {
-         return std::string(c.get("rotation") == "halved" ? "pairwise" : "halved");
-       })},
+      {"other_half_rotated", recurrent,
+       "pairs are (j, N / 2 + j) where they are (2 j, 2 j + 1), or the reverse", contract,
+       another_option("rotation",
+                      [](const Case& c) {
+                        return std::string(c.get("rotation") == "halved" ? "pairwise" : "halved");
+                      })},
       {"bias_left_out", recurrent, "B_bias and C_bias are not added", prologue,
-       on_inputs([](const Case&, const Tensors& x) { return without(x, {"B_bias", "C_bias"}); })},
+       on_inputs([](const Case&, const Tensors& x) {
+         return without(x, {"B_bias", "C_bias"});
+       })},
       {"bias_of_the_other_key", recurrent, "B gets the bias of C", prologue,
        on_inputs([](const Case&, const Tensors& x) {
          const Tensor* const bias = find(x, "C_bias");
@@ -136,9 +139,8 @@ std::vector<Mutant> mamba3_step_mutants() {
              c, edited(inputs, "D", [](double D, const At&) { return D / 2; }), outputs);
          right(c, inputs, outputs);
          Tensor& out = outputs[0];
-         for_each_pair(out, half[0], [&](Index, Index to, Index from) {
-           out.store(to, 2 * half[0].load(from));
-         });
+         for_each_pair(out, half[0],
+                       [&](Index, Index to, Index from) { out.store(to, 2 * half[0].load(from)); });
        }},
   };
   std::vector<Mutant> shared = pool_mutants(recurrent, contract);

@@ -48,8 +48,8 @@ bool is_padded(const Tensors& inputs, Index lane) {
 }
 
 Defect on_pool(std::string name, Edit how) {
-  return [name = std::move(name), how = std::move(how)](
-             const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
+  return [name = std::move(name), how = std::move(how)](const RightPath& right, const Case& c,
+                                                        const Tensors& inputs, Tensors& outputs) {
     if (Tensor* const pool = find(outputs, name)) edit(*pool, how);
     right(c, inputs, outputs);
   };
@@ -83,7 +83,8 @@ std::vector<Mutant> pool_mutants(const std::string& path, const std::string& con
       {"zero_times_padding", path, "out of a padded lane is 0 times what it was given: NaN",
        padding, zero_times_padding},
       {"accepted_tokens_ignored", path, "a lane reads the slot of its first column", padding,
-       on_inputs([](const Case&, const Tensors& x) { return without(x, {"num_accepted_tokens"}); })},
+       on_inputs(
+           [](const Case&, const Tensors& x) { return without(x, {"num_accepted_tokens"}); })},
       {"accepted_tokens_off_by_one", path, "a lane reads the column behind the right one", padding,
        on_inputs([](const Case&, const Tensors& x) {
          const Tensor* const slots = find(x, source);
@@ -97,9 +98,9 @@ std::vector<Mutant> pool_mutants(const std::string& path, const std::string& con
        padding, on_inputs([](const Case&, const Tensors& x) {
          const Tensor* const slots = find(x, "dst_state_batch_indices");
          const Index last = slots == nullptr ? 0 : slots->extent(Time::name) - 1;
-         return last < 1 ? x
-                         : moved(x, {"dst_state_batch_indices"}, Time::name,
-                                 [=](Index t) { return last - t; });
+         return last < 1 ? x : moved(x, {"dst_state_batch_indices"}, Time::name, [=](Index t) {
+           return last - t;
+         });
        })},
       {"two_lanes_one_slot", path, "the second lane stores in the slot of the first", padding,
        [](const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
@@ -110,10 +111,12 @@ std::vector<Mutant> pool_mutants(const std::string& path, const std::string& con
          const Tensor* const slots = find(inputs, name);
          Tensor& state = *find(outputs, "state");
          const auto slot = [&](Index lane) {
-           return slots == nullptr ? lane : static_cast<Index>(slots->load(lane * slots->axes()[0].stride));
+           return slots == nullptr
+                      ? lane
+                      : static_cast<Index>(slots->load(lane * slots->axes()[0].stride));
          };
-         const Index lanes = slots == nullptr ? outputs[0].extent(Batch::name)
-                                              : slots->extent(Sequence::name);
+         const Index lanes =
+             slots == nullptr ? outputs[0].extent(Batch::name) : slots->extent(Sequence::name);
          Index first = -1;
          for (Index lane = 0; lane < lanes; ++lane) {
            if (slot(lane) < 0) continue;
@@ -144,15 +147,24 @@ std::vector<Mutant> pool_mutants(const std::string& path, const std::string& con
       {"group_map_by_modulo", path, "head h reads B and C of group h % G", contract,
        on_inputs([](const Case&, const Tensors& x) {
          const Index groups = find(x, "B")->extent(Group::name);
-         return moved(x, {"B", "C"}, Group::name, [=](Index h) { return h % groups; },
-                      find(x, "x")->extent(Head::name));
+         return moved(
+             x, {"B", "C"}, Group::name, [=](Index h) { return h % groups; },
+             find(x, "x")->extent(Head::name));
        })},
       {"D_left_out", path, "the skip connection does not enter", contract,
        on_inputs([](const Case&, const Tensors& x) { return without(x, {"D"}); })},
-      {"offset_of_32_bits", path, "offsets into the pool wrap at 2^31 elements", contract, {},
+      {"offset_of_32_bits",
+       path,
+       "offsets into the pool wrap at 2^31 elements",
+       contract,
+       {},
        "a pool of more than 2^31 elements: '" + contract.substr(10, contract.rfind('/') - 10) +
            " B=1 H=64 P=64 N=128 pool=4097', --max-memory 32, in a slot behind the 4096th"},
-      {"another_seed", path, "stochastic rounding draws with rand_seed + 1", contract, {},
+      {"another_seed",
+       path,
+       "stochastic rounding draws with rand_seed + 1",
+       contract,
+       {},
        "no tolerance, as both are right to a step: compare --against " + path + " --bitwise"},
   };
 }

@@ -92,16 +92,11 @@ void MutantScores::add(const CaseReport& report) {
 }
 
 json to_record(const MutantScore& score) {
-  json record{{"schema", record_schema},
-              {"mutant", score.mutant.name},
-              {"operator", score.operator_name},
-              {"declares", score.mutant.declares},
-              {"defect", score.mutant.defect},
-              {"contradicts", score.mutant.contradicts},
-              {"status", score.status()},
-              {"cases", score.cases},
-              {"seen_on", score.seen_on},
-              {"seen_by", json::object()},
+  json record{{"schema", record_schema},         {"mutant", score.mutant.name},
+              {"operator", score.operator_name}, {"declares", score.mutant.declares},
+              {"defect", score.mutant.defect},   {"contradicts", score.mutant.contradicts},
+              {"status", score.status()},        {"cases", score.cases},
+              {"seen_on", score.seen_on},        {"seen_by", json::object()},
               {"environment", environment()}};
   for (const auto& [check, cases] : score.seen_by) record["seen_by"][check] = cases;
   if (!score.mutant.needs.empty()) record["needs"] = score.mutant.needs;

@@ -100,11 +100,10 @@ std::vector<Mutant> selective_state_update_mutants() {
       {"scale_of_another_row", recurrent, "codes are read with the scale of the row beside", step,
        [](const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
          if (Tensor* const scale = find(outputs, "state_scale"))
-           copy_bytes(moved(*scale, Value::name,
-                            [rows = scale->extent(Value::name)](Index p) {
-                              return (p + 1) % rows;
-                            }),
-                      *scale);
+           copy_bytes(
+               moved(*scale, Value::name,
+                     [rows = scale->extent(Value::name)](Index p) { return (p + 1) % rows; }),
+               *scale);
          right(c, inputs, outputs);
        }},
       {"scale_not_stored", recurrent, "codes are stored, their new scale is not", step,

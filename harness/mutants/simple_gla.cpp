@@ -101,10 +101,9 @@ void update_with_one_gate_variable(const Work& w, Rows& state) {
 void pad_time(const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
   const Index time = find(inputs, "q")->extent(Time::name);
   const Index padded = (time + chunk_length - 1) / chunk_length * chunk_length;
-  if (find(inputs, "cu_seqlens") != nullptr || padded == time)
-    return right(c, inputs, outputs);
-  const Tensors wide = moved(inputs, {"q", "k", "v", "g"}, Time::name,
-                             [=](Index t) { return t < time ? t : -1; }, padded);
+  if (find(inputs, "cu_seqlens") != nullptr || padded == time) return right(c, inputs, outputs);
+  const Tensors wide = moved(
+      inputs, {"q", "k", "v", "g"}, Time::name, [=](Index t) { return t < time ? t : -1; }, padded);
   Tensors o{empty_like(outputs[0], Time::name, padded), outputs[1]};
   right(c, wide, o);
   copy_bytes(o[0].slice(Time::name, 0, time), outputs[0]);
@@ -156,7 +155,9 @@ Index heads_of(const Tensors& inputs, std::string_view tensor, std::string_view 
   return find(inputs, tensor)->extent(axis);
 }
 
-std::string squared_scale(const Case& c) { return fmt::format("{:.17g}", std::pow(options(c).scale, 2)); }
+std::string squared_scale(const Case& c) {
+  return fmt::format("{:.17g}", std::pow(options(c).scale, 2));
+}
 
 Edit to_bf16() {
   return [](double x, const At&) { return rounded(ElementType::bfloat16, x); };
@@ -201,11 +202,11 @@ std::vector<Mutant> simple_gla_mutants() {
        by_chunk(right_update, with_scores([](const Work& w, Index i, Index j, float product) {
                   return j < i ? product * w.chunk.decay.between(j, i) : 0.0f;
                 }))},
-      {"mask_by_product", chunked, "scores are masked by a factor 0 behind their exponential",
-       form, by_chunk(right_update, with_scores([](const Work& w, Index i, Index j, float product) {
-                        const float difference = sum_of_gates(w, i) - sum_of_gates(w, j);
-                        return product * std::exp(difference) * (j <= i ? 1.0f : 0.0f);
-                      }))},
+      {"mask_by_product", chunked, "scores are masked by a factor 0 behind their exponential", form,
+       by_chunk(right_update, with_scores([](const Work& w, Index i, Index j, float product) {
+                  const float difference = sum_of_gates(w, i) - sum_of_gates(w, j);
+                  return product * std::exp(difference) * (j <= i ? 1.0f : 0.0f);
+                }))},
       {"separable_exponents", chunked, "scores are q exp(G_i) times k exp(-G_j)", form,
        by_chunk(right_update, with_scores([](const Work& w, Index i, Index j, float product) {
                   if (j > i) return 0.0f;
@@ -218,28 +219,29 @@ std::vector<Mutant> simple_gla_mutants() {
                 [](const Work& w, const Rows& state) {
                   Rows o = right_output(w, state);
                   for (Index i = 0; i < o.rows(); ++i)
-                    o.row(i) += w.p.scale * (1 - w.chunk.decay.until(i)) *
-                                (w.chunk.q.row(i) * state);
+                    o.row(i) +=
+                        w.p.scale * (1 - w.chunk.decay.until(i)) * (w.chunk.q.row(i) * state);
                   return o;
                 })},
       {"gate_restarts_late", chunked, "from the second chunk on, q S is decayed by one gate less",
-       form, by_chunk(right_update,
-                      [](const Work& w, const Rows& state) {
-                        Rows o = right_output(w, state);
-                        for (Index i = 0; w.number > 0 && i < o.rows(); ++i) {
-                          const float less = i > 0 ? w.chunk.decay.until(i - 1) : 1.0f;
-                          o.row(i) += w.p.scale * (less - w.chunk.decay.until(i)) *
-                                      (w.chunk.q.row(i) * state);
-                        }
-                        return o;
-                      })},
+       form,
+       by_chunk(right_update,
+                [](const Work& w, const Rows& state) {
+                  Rows o = right_output(w, state);
+                  for (Index i = 0; w.number > 0 && i < o.rows(); ++i) {
+                    const float less = i > 0 ? w.chunk.decay.until(i - 1) : 1.0f;
+                    o.row(i) +=
+                        w.p.scale * (less - w.chunk.decay.until(i)) * (w.chunk.q.row(i) * state);
+                  }
+                  return o;
+                })},
       {"scale_of_states_missing", chunked, "the scale is applied to scores only", form,
        by_chunk(right_update,
                 [](const Work& w, const Rows& state) {
                   Rows o = right_output(w, state);
                   for (Index i = 0; i < o.rows(); ++i)
-                    o.row(i) += (1 - w.p.scale) * w.chunk.decay.until(i) *
-                                (w.chunk.q.row(i) * state);
+                    o.row(i) +=
+                        (1 - w.p.scale) * w.chunk.decay.until(i) * (w.chunk.q.row(i) * state);
                   return o;
                 })},
       {"update_adds_v_of_64_rows", chunked,
@@ -295,16 +297,21 @@ std::vector<Mutant> simple_gla_mutants() {
        on_outputs([](const Case&, const Tensors&, Tensors& y) { edit(y[1], to_bf16()); })},
       {"truncated", chunked, "o is cut off instead of rounded", "reference/core/scalar.hpp",
        stored_by(truncated)},
-      {"partial_sums_rounded", chunked, "sums over tiles of 8 keys are kept in the type of o", recipe,
-       sum_tiles_in_output_type},
-      {"rounded_twice", chunked, "o is rounded to its type before the scale, and after it", recipe, {},
+      {"partial_sums_rounded", chunked, "sums over tiles of 8 keys are kept in the type of o",
+       recipe, sum_tiles_in_output_type},
+      {"rounded_twice",
+       chunked,
+       "o is rounded to its type before the scale, and after it",
+       recipe,
+       {},
        "no tolerance, as two roundings are less than twice an honest error: compare --against "
        "chunked:single --bitwise"},
       {"group_map_by_modulo", chunked, "value head j reads q and k of head j % H", gather,
        on_inputs([](const Case&, const Tensors& x) {
          const Index heads = heads_of(x, "q", Head::name);
-         return moved(x, {"q", "k"}, Head::name, [=](Index j) { return j % heads; },
-                      heads_of(x, "v", ValueHead::name));
+         return moved(
+             x, {"q", "k"}, Head::name, [=](Index j) { return j % heads; },
+             heads_of(x, "v", ValueHead::name));
        })},
       {"initial_state_of_another_head", chunked, "h0 of head 0 enters every head", gather,
        on_inputs([](const Case&, const Tensors& x) {
@@ -316,16 +323,15 @@ std::vector<Mutant> simple_gla_mutants() {
        })},
       {"no_reset_between_sequences", chunked, "a packed sequence starts from the state of the last",
        gather, leak_between_sequences},
-      {"empty_sequence_unwritten", chunked, "ht is written by the last chunk: not where there is none",
-       contract,
+      {"empty_sequence_unwritten", chunked,
+       "ht is written by the last chunk: not where there is none", contract,
        [](const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
          const Tensor before = copy_of(outputs[1]);
          right(c, inputs, outputs);
          const auto x = bound_inputs<gla::HostInputs>(inputs);
          for (Index n = 0; n < outputs[1].extent(Sequence::name); ++n)
            if (gla::place(x, options(c), n, 0).length == 0)
-             copy_bytes(before.slice(Sequence::name, n, 1),
-                        outputs[1].slice(Sequence::name, n, 1));
+             copy_bytes(before.slice(Sequence::name, n, 1), outputs[1].slice(Sequence::name, n, 1));
        }},
       {"direction_ignored", chunked, "a reversed case is run forward", gather,
        another_option("reverse", [](const Case&) { return std::string("no"); })},
@@ -336,7 +342,11 @@ std::vector<Mutant> simple_gla_mutants() {
          for (Index i = 0; i < v.elements(); ++i) v.store(i, dense.load(i % 0x10000));
          return with(x, v);
        })},
-      {"offset_of_32_bits", chunked, "offsets into q wrap at 2^31 elements", gather, {},
+      {"offset_of_32_bits",
+       chunked,
+       "offsets into q wrap at 2^31 elements",
+       gather,
+       {},
        "tensors of more than 2^31 elements: 'simple_gla T=65537 H=256 K=128', --max-memory 32"},
       {"output_added_up", chunked, "o is added to what the output buffer holds", contract,
        [](const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
@@ -348,9 +358,8 @@ std::vector<Mutant> simple_gla_mutants() {
        }},
       {"written_behind_the_end", chunked, "one element behind o is written", contract,
        on_outputs([](const Case&, const Tensors&, Tensors& y) { y[0].store(y[0].elements(), 0); })},
-      {"differs_from_run_to_run", chunked,
-       "every second run changes one element by 2^-8 of itself", contract,
-       on_outputs([](const Case&, const Tensors&, Tensors& y) {
+      {"differs_from_run_to_run", chunked, "every second run changes one element by 2^-8 of itself",
+       contract, on_outputs([](const Case&, const Tensors&, Tensors& y) {
          static int runs = 0;
          if (y[0].elements() == 0 || ++runs % 2 != 0) return;
          const double o = y[0].load(0);

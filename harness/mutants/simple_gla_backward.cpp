@@ -78,7 +78,8 @@ void first_of_the_group(const RightPath& right, const Case& c, const Tensors& in
   Tensors first, results;
   for (const Tensor& tensor : inputs)
     first.push_back(tensor.has_axis(ValueHead::name)
-                        ? moved(tensor, ValueHead::name, [=](Index i) { return i * group; }, heads)
+                        ? moved(
+                              tensor, ValueHead::name, [=](Index i) { return i * group; }, heads)
                         : tensor);
   for (const Tensor& tensor : outputs)
     results.push_back(tensor.has_axis(ValueHead::name) ? empty_like(tensor, ValueHead::name, heads)
@@ -112,56 +113,66 @@ std::vector<Mutant> simple_gla_backward_mutants() {
       {"dg_without_the_bracket", chunked, "dg lacks exp(G_L) <S, dS> + sum k dk'", form,
        by_problem({}, dg_without_the_chunks_behind)},
       {"dg_off_by_one", chunked, "dg of a token is that of the next", form,
-       by_problem({}, [](const Problem& p, Gradients& r) {
-         for (Index t = 0; t < p.time(); ++t) r.dg[t] = t + 1 < p.time() ? r.dg[t + 1] : 0.0f;
-       })},
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    for (Index t = 0; t < p.time(); ++t)
+                      r.dg[t] = t + 1 < p.time() ? r.dg[t + 1] : 0.0f;
+                  })},
       {"dg_behind_a_reset", chunked, "dg is not 0 where the gate forgets everything", step,
-       by_problem({}, [](const Problem& p, Gradients& r) {
-         for (Index t = 0; t < p.time(); ++t)
-           if (factor_of(p, t) == 0)
-             r.dg[t] = p.q.row(t).dot(r.dq.row(t)) - p.k.row(t).dot(r.dk.row(t));
-       })},
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    for (Index t = 0; t < p.time(); ++t)
+                      if (factor_of(p, t) == 0)
+                        r.dg[t] = p.q.row(t).dot(r.dq.row(t)) - p.k.row(t).dot(r.dk.row(t));
+                  })},
       {"dg_gamma_of_zeros", chunked, "dg_gamma is returned, and is 0", contract,
        on_outputs([](const Case&, const Tensors&, Tensors& y) {
          if (const Tensor* const dg_gamma = find(y, "dg_gamma")) fill(*dg_gamma, 0);
        })},
       {"dg_gamma_of_the_last_chunk", chunked, "dg_gamma sums the dg of the last chunk only", form,
-       by_problem({}, [](const Problem& p, Gradients& r) {
-         const Index begin = std::max<Index>(p.time() - 1, 0) / chunk_length * chunk_length;
-         r.dg_gamma = r.dg.tail(p.time() - begin).sum();
-       })},
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    const Index begin =
+                        std::max<Index>(p.time() - 1, 0) / chunk_length * chunk_length;
+                    r.dg_gamma = r.dg.tail(p.time() - begin).sum();
+                  })},
       {"dh0_of_the_first_state", chunked, "dh0 lacks the decay of the first token", step,
-       by_problem({}, [](const Problem& p, Gradients& r) {
-         if (p.time() > 0 && factor_of(p, 0) > 0) r.dh0 /= factor_of(p, 0);
-       })},
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    if (p.time() > 0 && factor_of(p, 0) > 0) r.dh0 /= factor_of(p, 0);
+                  })},
       {"dk_without_its_own_token", chunked, "dk_j sums over i > j", form,
-       by_problem({}, [](const Problem& p, Gradients& r) {
-         for (Index t = 0; t < p.time(); ++t)
-           r.dk.row(t) -= p.scale * p.d_o.row(t).dot(p.v.row(t)) * p.q.row(t);
-       })},
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    for (Index t = 0; t < p.time(); ++t)
+                      r.dk.row(t) -= p.scale * p.d_o.row(t).dot(p.v.row(t)) * p.q.row(t);
+                  })},
       {"h_minus_term_for_v", chunked, "dv is (dS - q do^T) k: the token's own output is left out",
-       step, by_problem({}, [](const Problem& p, Gradients& r) {
-         for (Index t = 0; t < p.time(); ++t)
-           r.dv.row(t) -= p.scale * p.q.row(t).dot(p.k.row(t)) * p.d_o.row(t);
-       })},
+       step,
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    for (Index t = 0; t < p.time(); ++t)
+                      r.dv.row(t) -= p.scale * p.q.row(t).dot(p.k.row(t)) * p.d_o.row(t);
+                  })},
       {"scale_missing_in_dq", chunked, "dq lacks the scale", step,
        by_problem({}, [](const Problem& p, Gradients& r) { r.dq /= p.scale; })},
       {"scale_twice_in_dk", chunked, "dk has the scale twice", step,
        by_problem({}, [](const Problem& p, Gradients& r) { r.dk *= p.scale; })},
       {"partial_chunk_without_gradient", chunked,
        "state gradients start before the last, partial chunk", form,
-       by_problem({}, [](const Problem& p, Gradients& r) {
-         const Index whole = p.time() / chunk_length * chunk_length;
-         if (whole == 0 || whole == p.time()) return;
-         Problem first = p.tokens(0, whole);
-         first.h0 = p.h0;
-         first.dht = p.dht;
-         const Gradients part = gla::chunked_backward<Single>(first, {chunk_length});
-         r.dq.topRows(whole) = part.dq;
-         r.dk.topRows(whole) = part.dk;
-         r.dv.topRows(whole) = part.dv;
-         r.dh0 = part.dh0;
-       })},
+       by_problem({},
+                  [](const Problem& p, Gradients& r) {
+                    const Index whole = p.time() / chunk_length * chunk_length;
+                    if (whole == 0 || whole == p.time()) return;
+                    Problem first = p.tokens(0, whole);
+                    first.h0 = p.h0;
+                    first.dht = p.dht;
+                    const Gradients part = gla::chunked_backward<Single>(first, {chunk_length});
+                    r.dq.topRows(whole) = part.dq;
+                    r.dk.topRows(whole) = part.dk;
+                    r.dv.topRows(whole) = part.dv;
+                    r.dh0 = part.dh0;
+                  })},
       {"gate_off_by_one", chunked, "the gate of a token is that of the token before", step,
        by_problem(
            [](Problem& p) {
@@ -172,8 +183,9 @@ std::vector<Mutant> simple_gla_backward_mutants() {
        another_variant("chunked[gate_sum=plain]:single")},
       {"second_gate_ignored", chunked, "g_gamma does not enter where there is a g", gather,
        on_inputs([](const Case&, const Tensors& x) {
-         return find(x, "g") != nullptr ? edited(x, "g_gamma", [](double, const At&) { return 0.0; })
-                                        : x;
+         return find(x, "g") != nullptr
+                    ? edited(x, "g_gamma", [](double, const At&) { return 0.0; })
+                    : x;
        })},
       {"first_value_head_of_a_group", chunked,
        "dq and dk are those of one value head, not the sum of its group", gather,

@@ -132,8 +132,8 @@ TEST(Mutants, ARightPathIsKilledByNothing) {
 // ---- what kills them
 
 TEST(Mutants, ABatchThatChangesTheSplitIsSeenByAContractAndByNoClause) {
-  const MutantScore own = score("split_chosen_by_batch",
-                                "simple_gla B=2 T=200 H=1 K=8 V=8 gate=slow dtype=fp32", true);
+  const MutantScore own =
+      score("split_chosen_by_batch", "simple_gla B=2 T=200 H=1 K=8 V=8 gate=slow dtype=fp32", true);
   EXPECT_STREQ(own.status(), "KILLED");
   for (const auto& [check, cases] : own.seen_by) EXPECT_TRUE(check.starts_with("contract: "));
   EXPECT_TRUE(own.seen_by.contains("contract: batch alone"));
@@ -160,8 +160,8 @@ TEST(PlantedFault, OfSimpleGlaIsAtTheDecayOfAPartialChunk) {
 }
 
 TEST(PlantedFault, OfSimpleGlaIsFromTheFirstRowOfTheSecondChunkOn) {
-  const MutantScore own = score("gate_restarts_late",
-                                "simple_gla T=128 H=2 K=16 V=16 gate=normal dtype=fp32");
+  const MutantScore own =
+      score("gate_restarts_late", "simple_gla T=128 H=2 K=16 V=16 gate=normal dtype=fp32");
   expect_contains(message(own), "first at b=0 t=64 h=0");
 }
 
@@ -173,9 +173,8 @@ TEST(PlantedFault, OfSimpleGlaBackwardIsInTheLastPartialChunk) {
 }
 
 TEST(PlantedFault, OfSelectiveStateUpdateIsInItsPaddedLanes) {
-  const MutantScore own =
-      score("zero_times_padding", "selective_state_update B=5 padding=trailing padded=2 P=16 N=16",
-            true);
+  const MutantScore own = score(
+      "zero_times_padding", "selective_state_update B=5 padding=trailing padded=2 P=16 N=16", true);
   expect_contains(message(own), "out");
 }
 
@@ -185,16 +184,16 @@ TEST(PlantedFault, OfMamba3StepIsInTheKeys) {
 }
 
 TEST(PlantedFault, OfDecayedSumIsInEveryHeadButTheFirst) {
-  const MutantScore own =
-      score("state_of_the_head_before",
-            "decayed_sum B=1 T=20 H=3 V=16 gate=slow state=random dtype=fp32");
+  const MutantScore own = score("state_of_the_head_before",
+                                "decayed_sum B=1 T=20 H=3 V=16 gate=slow state=random dtype=fp32");
   expect_contains(message(own), "only heads 1, 2 of 3");
   expect_contains(message(own), "t=0");
 }
 
 TEST(PlantedFault, OfDecayedSumBackwardIsAtTheLastTokens) {
-  const MutantScore own = score(
-      "dg_of_eight_columns", "decayed_sum.backward T=20 H=2 V=16 gate=slow state=random dtype=fp32");
+  const MutantScore own =
+      score("dg_of_eight_columns",
+            "decayed_sum.backward T=20 H=2 V=16 gate=slow state=random dtype=fp32");
   EXPECT_EQ(own.first->tensor, "dg");
 }
 
