@@ -146,55 +146,58 @@ TEST(Mutants, AWriteBehindTheEndIsSeenInMemory) {
 }
 
 TEST(Mutants, AStateOfBf16InAPoolOfFp32IsSeenOnItsGrid) {
-  const MutantScore own = score("state_rounded_to_bf16", "selective_state_update B=4 P=16 N=32");
+  const MutantScore own =
+      score("state_rounded_to_bf16", "selective_state_update B=4 T=3 P=16 N=32");
   EXPECT_TRUE(own.seen_by.contains("C.grid"));
 }
 
 // ---- where the message says it is: one planted fault an operator
 
-TEST(PlantedFault, OfSimpleGlaIsAtTheDecayOfAPartialChunk) {
-  const MutantScore own = score(
-      "padding_decay", "simple_gla T=100 H=2 K=16 V=16 gate_inputs=gamma gamma=-0.05 dtype=fp32");
-  EXPECT_EQ(own.first->tensor, "ht");
-  expect_contains(message(own), "all heads");
-}
-
 TEST(PlantedFault, OfSimpleGlaIsFromTheFirstRowOfTheSecondChunkOn) {
   const MutantScore own =
       score("gate_restarts_late", "simple_gla T=128 H=2 K=16 V=16 gate=normal dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "o");
   expect_contains(message(own), "first at b=0 t=64 h=0");
 }
 
-TEST(PlantedFault, OfSimpleGlaBackwardIsInTheLastPartialChunk) {
+TEST(PlantedFault, OfSimpleGlaIsInTheOneEmptySequence) {
+  const MutantScore own = score("empty_sequence_unwritten",
+                                "simple_gla lengths=5+0+7 H=2 K=8 V=8 state=random dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "ht");
+  expect_contains(message(own), "only n=1");
+  expect_contains(message(own), "never written?");
+}
+
+TEST(PlantedFault, OfSimpleGlaBackwardIsBeforeTheLastPartialChunk) {
+  const MutantScore own = score("partial_chunk_without_gradient",
+                                "simple_gla.backward T=100 H=1 K=16 V=16 gate=slow dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "dk");
+  expect_contains(message(own), "only t=0..63");
+}
+
+TEST(PlantedFault, OfSelectiveStateUpdateIsInTheHeadsOfAnotherGroup) {
   const MutantScore own =
-      score("dht_left_out",
-            "simple_gla.backward T=100 H=1 K=16 V=16 gate=reset dht=random do=zero dtype=fp32");
-  expect_contains(message(own), "t=");
+      score("group_map_by_modulo", "selective_state_update B=2 H=4 G=2 P=16 N=16 dtype=fp32");
+  expect_contains(message(own), "only heads 1, 2 of 4");
 }
 
-TEST(PlantedFault, OfSelectiveStateUpdateIsInItsPaddedLanes) {
-  const MutantScore own = score(
-      "zero_times_padding", "selective_state_update B=5 padding=trailing padded=2 P=16 N=16", true);
-  expect_contains(message(own), "out");
-}
-
-TEST(PlantedFault, OfMamba3StepIsInTheKeys) {
+TEST(PlantedFault, OfMamba3StepIsInTheKeysThatItKeeps) {
   const MutantScore own = score("k_state_not_stored", "mamba3_step B=2 H=2 P=16 N=16");
   EXPECT_EQ(own.first->tensor, "k_state");
 }
 
-TEST(PlantedFault, OfDecayedSumIsInEveryHeadButTheFirst) {
+TEST(PlantedFault, OfDecayedSumIsAtTheStartOfEveryHeadButTheFirst) {
   const MutantScore own = score("state_of_the_head_before",
                                 "decayed_sum B=1 T=20 H=3 V=16 gate=slow state=random dtype=fp32");
+  expect_contains(message(own), "first at b=0 t=0 h=1");
   expect_contains(message(own), "only heads 1, 2 of 3");
-  expect_contains(message(own), "t=0");
 }
 
-TEST(PlantedFault, OfDecayedSumBackwardIsAtTheLastTokens) {
-  const MutantScore own =
-      score("dg_of_eight_columns",
-            "decayed_sum.backward T=20 H=2 V=16 gate=slow state=random dtype=fp32");
-  EXPECT_EQ(own.first->tensor, "dg");
+TEST(PlantedFault, OfDecayedSumBackwardIsAtTheEnd) {
+  const MutantScore own = score(
+      "dht_left_out", "decayed_sum.backward T=100 H=2 V=16 gate=normal dht=random dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "dx");
+  expect_contains(message(own), "..99");
 }
 
 }  // namespace
