@@ -30,6 +30,10 @@ Finding check_hard_inputs(const Operator& op, const HardInputs& inputs,
 // are contracts of every path and need no declaration.)
 Finding check_bitwise_pairs(const Operator& op, const HardInputs& inputs);
 
+// It has mutants (harness/mutants/mutant.hpp), each of a variant that there is; one that is not run
+// says what would show it. Whether they are killed is for `mutate` to say.
+Finding check_mutants(const Operator& op);
+
 // data/golden.h5 holds exactly the cases of data/quick.cases, of every operator and of no other.
 // Whether they are right is for `golden verify` to say.
 std::vector<Finding> check_goldens(const SourceTree& tree);

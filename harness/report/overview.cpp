@@ -78,6 +78,15 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
                                          plural(judged, "judged result", "judged results"));
   if (records.results.empty() && !timings.empty())
     headline = plural(static_cast<Index>(timings.size()), "timing", "timings");
+  if (!records.mutants.empty()) {
+    const auto with = [&](std::string_view status) {
+      return std::ranges::count(records.mutants, status, &ReportedMutant::status);
+    };
+    const std::string killed =
+        fmt::format("{} of {} killed", with("KILLED"),
+                    plural(with("KILLED") + with("SURVIVED"), "mutant", "mutants"));
+    headline = records.results.empty() && timings.empty() ? killed : headline + ", " + killed;
+  }
   if (const auto failed = std::ranges::count_if(
           timings, [](const auto& own) { return is_failure(own.timing->row.status); });
       failed > 0)

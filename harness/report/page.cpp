@@ -379,6 +379,34 @@ list contracts_data(const Overview& overview) {
   return result;
 }
 
+// Survivors first, then in the order of the records; a line of its own before those of an operator.
+list mutants_data(const Records& records) {
+  list rows;
+  for (const bool killed : {false, true}) {
+    std::string last;
+    for (const ReportedMutant& own : records.mutants) {
+      if ((own.status != "SURVIVED") != killed) continue;
+      object row = {
+          {"operator", own.operator_name},
+          {"first", data(own.operator_name != last)},
+          {"name", own.name},
+          {"declares", own.declares},
+          {"defect", own.defect},
+          {"status", own.status},
+          {"check", own.check},
+          {"case", own.case_text},
+          {"cases", own.status == "UNSHOWN" ? std::string()
+                                            : fmt::format("{} of {}", own.seen_on, own.cases)},
+          {"seen_by", fmt::format("{}", fmt::join(own.seen_by, ", "))}};
+      put(row, "message", own.message);
+      put(row, "needs", own.needs);
+      rows.push_back(row);
+      last = own.operator_name;
+    }
+  }
+  return rows;
+}
+
 }  // namespace
 
 Page page(const Records& records, const Overview& overview, const PageOptions& options) {
@@ -425,6 +453,11 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
   tile("cases", "", static_cast<Index>(overview.cases.size()));
   if (overview.contracts > 0) tile("bitwise contracts", "", overview.contracts);
   if (overview.broken > 0) tile("contracts broken", "FAILED", overview.broken);
+  const auto mutants = [&](std::string_view status) {
+    return std::ranges::count(records.mutants, status, &ReportedMutant::status);
+  };
+  if (!records.mutants.empty()) tile("mutants killed", "", mutants("KILLED"));
+  if (mutants("SURVIVED") > 0) tile("mutants survived", "FAILED", mutants("SURVIVED"));
   if (overview.stale > 0) tile("STALE", "STALE", overview.stale);
   for (const std::string& text : records.environments)
     environments.push_back(object{{"text", text}});
@@ -470,6 +503,8 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
                  {"sections", data(shown)},
                  {"has_speed", data(!overview.timings.empty())},
                  {"speed", data(speed_data(overview))},
+                 {"has_mutants", data(!records.mutants.empty())},
+                 {"mutants", data(mutants_data(records))},
                  {"has_raised", data(!raised.empty())},
                  {"raised_limits", data(raised)},
                  {"legend", data(legend)},

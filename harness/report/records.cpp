@@ -321,6 +321,38 @@ void add_timing(const RecordOrigin& origin, const json& record, Records& records
   records.timings.push_back(std::move(own));
 }
 
+void add_mutant(const std::string& source, const json& record, Records& records) {
+  ReportedMutant own{source,
+                     text_in(record, "operator"),
+                     text_in(record, "mutant"),
+                     text_in(record, "declares"),
+                     text_in(record, "defect"),
+                     optional_text_in(record, "needs"),
+                     text_in(record, "status"),
+                     {},
+                     {},
+                     {},
+                     count_in(record, "cases"),
+                     count_in(record, "seen_on"),
+                     {}};
+  if (own.status != "KILLED" && own.status != "SURVIVED" && own.status != "UNSHOWN")
+    refuse("status", "one of a mutant");
+  if (record.contains("killed_by")) {
+    const json& kill = object_in(record, "killed_by");
+    const std::string tensor = optional_text_in(kill, "tensor");
+    own.check = text_in(kill, "check") + (tensor.empty() ? "" : " of " + tensor);
+    own.case_text = text_in(kill, "case");
+    own.message = text_in(kill, "message");
+  }
+  for (const auto& [check, cases] : object_in(record, "seen_by").items()) {
+    const Index count = count_of(cases, check);
+    own.seen_by.push_back(count == 1 ? printable(check)
+                                     : fmt::format("{} x{}", printable(check), count));
+  }
+  if (record.contains("environment")) add_environment(record, records);
+  records.mutants.push_back(std::move(own));
+}
+
 void add_record(const std::string& source, const std::string& line, Records& records) {
   const json record = json::parse(line, nullptr, false);
   if (record.is_discarded()) throw BadRecord("is no JSON (cut off or damaged)");
@@ -330,6 +362,7 @@ void add_record(const std::string& source, const std::string& line, Records& rec
     throw BadRecord(fmt::format("has schema {}; this program reads schema {}",
                                 shown(schema.dump(-1, ' ', true, json::error_handler_t::replace)),
                                 record_schema));
+  if (record.contains("mutant")) return add_mutant(source, record, records);
   const RecordOrigin origin{source, text_in(record, "case"), text_in(record, "id"),
                             text_in(record, "operator")};
   if (record.contains("kind")) {
@@ -350,7 +383,7 @@ void add_record(const std::string& source, const std::string& line, Records& rec
     problem.text = text_in(record, "raised_limit_problem");
     records.problems.push_back(std::move(problem));
   } else {
-    throw BadRecord("is no result, bitwise contract, raised limit or timing");
+    throw BadRecord("is no result, bitwise contract, raised limit, timing or mutant");
   }
 }
 

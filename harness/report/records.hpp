@@ -1,12 +1,12 @@
-// What `run -o` and `compare -o` (harness/run/result.hpp) and `bench -o`
-// (harness/clock/bench_row.hpp) have written, read back; and evidence (*.h5), which has the lines of
-// results case by case.
+// What `run -o` and `compare -o` (harness/run/result.hpp), `bench -o`
+// (harness/clock/bench_row.hpp) and `mutate -o` (harness/mutants/score.hpp) have written, read
+// back; and evidence (*.h5), which has the lines of results case by case.
 //
-// A line is one object: a result, a bitwise contract, a raised limit that is a problem, or a
-// timing. Blank lines are skipped. The note of a result from evidence says so, with device and date,
-// and why it is STALE where it is. Throws UsageError for a file that cannot be read or holds no
-// record, for evidence that is not as it was written, and for a line that is no such object, naming
-// file, line and what is wrong with it.
+// A line is one object: a result, a bitwise contract, a raised limit that is a problem, a timing,
+// or a mutant. Blank lines are skipped. The note of a result from evidence says so, with device and
+// date, and why it is STALE where it is. Throws UsageError for a file that cannot be read or holds
+// no record, for evidence that is not as it was written, and for a line that is no such object,
+// naming file, line and what is wrong with it.
 #pragma once
 
 #include <optional>
@@ -50,6 +50,15 @@ struct ReportedProblem : RecordOrigin {
 struct ReportedTiming : RecordOrigin {
   BenchRow row;
 };
+// A known-wrong implementation, and what saw it.
+struct ReportedMutant {
+  std::string source;  // file:line
+  std::string operator_name, name, declares, defect, needs;
+  std::string status;                     // KILLED, SURVIVED, UNSHOWN
+  std::string check, case_text, message;  // of the first kill
+  Index cases = 0, seen_on = 0;
+  std::vector<std::string> seen_by;  // "A.max x3"
+};
 // A file of evidence.
 struct ReportedEvidence {
   std::string file, device, date, driver, toolkit;
@@ -64,6 +73,7 @@ struct Records {
   std::vector<ReportedContract> contracts;
   std::vector<ReportedProblem> problems;
   std::vector<ReportedTiming> timings;
+  std::vector<ReportedMutant> mutants;
   std::vector<std::string> environments;  // each once, as text
 };
 

@@ -65,7 +65,7 @@ void check_case(const Operator& op, const Case& c) {
 }
 
 Candidate candidate_of(const Operator& op, const PathVariant& variant,
-                       std::vector<ElementType> types) {
+                       std::vector<ElementType> types, bool emulated) {
   Candidate candidate;
   candidate.types = std::move(types);
   candidate.declaration = {recipe_units(recipe_of(variant)), true};
@@ -73,8 +73,10 @@ Candidate candidate_of(const Operator& op, const PathVariant& variant,
   const Path& path = *op.path(variant.path);
   if (path.takes("chunk")) candidate.chunk = variant.integer("chunk", op.path_keys());
   // Of an exact path the emulation may be the oracle itself: no error to compare with.
-  if (path.needs_device && !variant.exact())
+  if (!variant.exact() && path.needs_device)
     candidate.emulations = op.form_meaning(variant).variants;
+  else if (!variant.exact() && emulated)
+    candidate.emulations = {variant};
   set_intervals(candidate, op.exact_gates(variant));
   return candidate;
 }
@@ -185,7 +187,7 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   for (const Ran& one : ran) {
     std::vector<ElementType> types;
     for (const Tensor& tensor : one.judged) types.push_back(tensor.type());
-    candidates.push_back(candidate_of(op, one.variant, std::move(types)));
+    candidates.push_back(candidate_of(op, one.variant, std::move(types), options.emulated));
     candidates.back().outputs = &one.judged;
   }
   const std::vector<bool> chosen = choose_pairs(

@@ -23,6 +23,8 @@ struct RunOptions {
   std::vector<std::string> paths;  // variants as text; empty: the operator's default ones
   std::optional<Index> pairs;      // judged with sensitivities; absent: by cost (sample.hpp)
   bool equalities = true;
+  // Every path that is not exact is held against its own emulation too, as one on a device is.
+  bool emulated = false;
   // Elements of an output and pair to be recorded (output_sample.hpp); absent: nothing is.
   std::optional<Index> recorded_elements;
   double max_flops = 1e12;                    // of one path; above it the path is UNSUPPORTED
@@ -56,8 +58,9 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
                     const RunOptions& options);
 
 // Outputs of a variant of ours as the judge takes them; the element types are those of `outputs`.
+// `emulated`: RunOptions.
 Candidate candidate_of(const Operator& op, const PathVariant& variant,
-                       std::vector<ElementType> types);
+                       std::vector<ElementType> types, bool emulated = false);
 
 // Both of them, and the raised limits of the entry.
 CaseReport run_case(const Operator& op, const CaseEntry& entry, const RunOptions& options);

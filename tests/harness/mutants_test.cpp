@@ -1,0 +1,204 @@
+// Mutants and what is made of them: each is wrong (its bits are not those of the path that it
+// declares), a right path among them is killed by nothing, and what a verdict says of a planted
+// fault names its place.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "harness/case/case_line.hpp"
+#include "harness/mutants/score.hpp"
+#include "harness/operators/registry.hpp"
+#include "harness/operators/tensor_edit.hpp"
+#include "harness/run/run_case.hpp"
+#include "tests/harness/expect_contains.hpp"
+#include "tests/harness/program.hpp"
+#include "tests/harness/temporary_folder.hpp"
+
+namespace groundstate::harness {
+namespace {
+
+Case case_of(const std::string& line) { return parse_case(line, grammars()); }
+
+const Mutant& mutant_of(const std::string& operator_name, const std::string& name) {
+  const std::vector<Mutant>& all = mutants_of(operator_name);
+  return *std::ranges::find(all, name, &Mutant::name);
+}
+
+CaseReport report_of(const MutantScores& scores, const std::string& line, bool contracts = false) {
+  RunOptions how;
+  how.equalities = contracts;
+  how.emulated = true;
+  return run_case(scores.mutated(), {case_of(line), {}, {}, {}}, how);
+}
+
+// What `mutate` says of one mutant on one case.
+MutantScore score(const std::string& name, const std::string& line, bool contracts = false) {
+  const Operator& op = operator_of(case_of(line));
+  MutantScores scores(op, {mutant_of(op.grammar().operator_name, name)});
+  scores.add(report_of(scores, line, contracts));
+  EXPECT_TRUE(scores.broken().empty());
+  return scores.scores().front();
+}
+
+std::string message(const MutantScore& score) { return score.first ? score.first->message : ""; }
+
+// ---- the table
+
+TEST(Mutants, EveryOperatorHasSomeAndThereAreThirtyAtLeast) {
+  std::size_t all = 0;
+  for (const auto& op : operators()) {
+    const std::size_t own = mutants_of(op->grammar().operator_name).size();
+    EXPECT_GE(own, 5u) << op->grammar().operator_name;
+    all += own;
+  }
+  EXPECT_GE(all, 30u);
+}
+
+TEST(Mutants, AreNamedOncePerOperatorAndSayWhatIsRight) {
+  for (const auto& op : operators()) {
+    std::set<std::string> names;
+    for (const Mutant& mutant : mutants_of(op->grammar().operator_name)) {
+      EXPECT_TRUE(names.insert(mutant.name).second) << mutant.name;
+      EXPECT_TRUE(std::filesystem::exists(mutant.contradicts)) << mutant.contradicts;
+      EXPECT_FALSE(mutant.defect.empty()) << mutant.name;
+      EXPECT_NE(static_cast<bool>(mutant.run), !mutant.needs.empty()) << mutant.name;
+    }
+  }
+}
+
+// A small case a mutant of each kind takes effect in.
+const std::vector<std::string> small_cases{
+    "simple_gla B=2 T=100 H=2 HV=4 K=8 V=8 gate_inputs=both gate=normal gamma=-0.3 state=random "
+    "dtype=fp32",
+    "simple_gla.backward B=2 T=100 H=2 HV=4 K=8 V=8 gate_inputs=both gate=medium gamma=-0.05 "
+    "state=random dht=random dtype=fp32",
+    "selective_state_update B=5 T=1 H=4 G=2 P=8 N=16 padding=interleaved z=random",
+    "mamba3_step B=5 T=1 H=4 G=2 P=8 N=16 prologue=norm padding=interleaved z=random",
+    "decayed_sum B=2 T=50 H=2 V=16 gate=normal state=random dtype=fp32",
+    "decayed_sum.backward B=2 T=50 H=2 V=16 gate=normal state=random dht=random dtype=fp32"};
+
+TEST(Mutants, ComputeOtherBitsThanTheirRightPathWhereTheyTakeEffect) {
+  for (const std::string& line : small_cases) {
+    const Case c = case_of(line);
+    const Operator& op = operator_of(c);
+    const MutatedOperator mutated(op, mutants_of(op.grammar().operator_name));
+    const Tensors inputs = generate(op.inputs(c));
+    std::size_t different = 0, run = 0;
+    for (const Mutant& mutant : mutated.mutants()) {
+      if (mutant.name == "written_behind_the_end") continue;  // needs guards
+      const auto outputs = [&](const PathVariant& variant) {
+        Tensors result;
+        for (const TensorSpec& spec : op.outputs(c)) result.push_back(spec.allocate());
+        mutated.start(c, inputs, result);
+        mutated.run(c, variant, inputs, result);
+        return result;
+      };
+      PathVariant right = parse_path_variant(mutant.declares, op.path_keys());
+      const Tensors expected = outputs(right), got = outputs(mutated.variant_of(mutant));
+      ++run;
+      for (std::size_t i = 0; i < got.size(); ++i)
+        if (!same_bytes(got[i], expected[i])) {
+          ++different;
+          break;
+        }
+    }
+    // The others need a reset, a packed row, a type or a run of their own.
+    EXPECT_GE(2 * different, run) << line;
+  }
+}
+
+TEST(Mutants, ARightPathIsKilledByNothing) {
+  for (const std::string& line : small_cases) {
+    const Operator& op = operator_of(case_of(line));
+    const char* const declared = op.grammar().operator_name.starts_with("simple_gla")
+                                     ? "chunked:single"
+                                     : "recurrent:single";
+    const Defect none = [](const RightPath& right, const Case& c, const Tensors& inputs,
+                           Tensors& outputs) { right(c, inputs, outputs); };
+    MutantScores scores(op, {{"none", declared, "none", "README.md", none, ""}});
+    scores.add(report_of(scores, line, true));
+    EXPECT_TRUE(scores.broken().empty()) << line;
+    EXPECT_EQ(scores.scores()[0].cases, 1) << line;
+    EXPECT_STREQ(scores.scores()[0].status(), "SURVIVED") << message(scores.scores()[0]);
+  }
+}
+
+// ---- what kills them
+
+TEST(Mutants, ABatchThatChangesTheSplitIsSeenByAContractAndByNoClause) {
+  const MutantScore own =
+      score("split_chosen_by_batch", "simple_gla B=2 T=200 H=1 K=8 V=8 gate=slow dtype=fp32", true);
+  EXPECT_STREQ(own.status(), "KILLED");
+  for (const auto& [check, cases] : own.seen_by) EXPECT_TRUE(check.starts_with("contract: "));
+  EXPECT_TRUE(own.seen_by.contains("contract: batch alone"));
+}
+
+TEST(Mutants, AWriteBehindTheEndIsSeenInMemory) {
+  const MutantScore own =
+      score("written_behind_the_end", "simple_gla T=64 H=1 K=8 V=8 gate=slow dtype=fp32");
+  EXPECT_EQ(own.first->check, "memory");
+}
+
+TEST(Mutants, AStateOfBf16InAPoolOfFp32IsSeenOnItsGrid) {
+  const MutantScore own =
+      score("state_rounded_to_bf16", "selective_state_update B=4 T=3 P=16 N=32");
+  EXPECT_TRUE(own.seen_by.contains("C.grid"));
+}
+
+// ---- where the message says it is: one planted fault an operator
+
+TEST(PlantedFault, OfSimpleGlaIsFromTheFirstRowOfTheSecondChunkOn) {
+  const MutantScore own =
+      score("gate_restarts_late", "simple_gla T=128 H=2 K=16 V=16 gate=normal dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "o");
+  expect_contains(message(own), "first at b=0 t=64 h=0");
+}
+
+TEST(PlantedFault, OfSimpleGlaIsInTheOneEmptySequence) {
+  const MutantScore own = score("empty_sequence_unwritten",
+                                "simple_gla lengths=5+0+7 H=2 K=8 V=8 state=random dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "ht");
+  expect_contains(message(own), "only n=1");
+  expect_contains(message(own), "never written?");
+}
+
+TEST(PlantedFault, OfSimpleGlaBackwardIsBeforeTheLastPartialChunk) {
+  const MutantScore own = score("partial_chunk_without_gradient",
+                                "simple_gla.backward T=100 H=1 K=16 V=16 gate=slow dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "dk");
+  expect_contains(message(own), "only t=0..63");
+}
+
+TEST(PlantedFault, OfSelectiveStateUpdateIsInTheHeadsOfAnotherGroup) {
+  const MutantScore own =
+      score("group_map_by_modulo", "selective_state_update B=2 H=4 G=2 P=16 N=16 dtype=fp32");
+  expect_contains(message(own), "only heads 1, 2 of 4");
+}
+
+TEST(PlantedFault, OfMamba3StepIsInTheKeysThatItKeeps) {
+  const MutantScore own = score("k_state_not_stored", "mamba3_step B=2 H=2 P=16 N=16");
+  EXPECT_EQ(own.first->tensor, "k_state");
+}
+
+TEST(PlantedFault, OfDecayedSumIsAtTheStartOfEveryHeadButTheFirst) {
+  const MutantScore own = score("state_of_the_head_before",
+                                "decayed_sum B=1 T=20 H=3 V=16 gate=slow state=random dtype=fp32");
+  expect_contains(message(own), "first at b=0 t=0 h=1");
+  expect_contains(message(own), "only heads 1, 2 of 3");
+}
+
+TEST(PlantedFault, OfDecayedSumBackwardIsAtTheEnd) {
+  const MutantScore own = score(
+      "dht_left_out", "decayed_sum.backward T=100 H=2 V=16 gate=normal dht=random dtype=fp32");
+  EXPECT_EQ(own.first->tensor, "dx");
+  expect_contains(message(own), "..99");
+}
+
+}  // namespace
+}  // namespace groundstate::harness
