@@ -6,7 +6,6 @@
 #include <algorithm>
 
 namespace groundstate::harness {
-namespace {
 
 std::string painted(std::string_view text, Status status, const TableStyle& style) {
   if (!style.colour) return std::string(text);
@@ -16,6 +15,8 @@ std::string painted(std::string_view text, Status status, const TableStyle& styl
                           : fmt::terminal_color::yellow;
   return fmt::format(fmt::fg(colour), "{}", text);
 }
+
+namespace {
 
 std::string padded(Status status, const TableStyle& style) {
   return painted(fmt::format("{:<11}", name_of(status)), status, style);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/run/result.hpp"
@@ -15,6 +16,9 @@ struct TableStyle {
   bool colour = false;
   bool compact = false;  // one line a case
 };
+
+// In the colour of the status, where colour is wanted.
+std::string painted(std::string_view text, Status status, const TableStyle& style);
 
 std::string render(const CaseReport& report, const TableStyle& style);
 

@@ -17,10 +17,9 @@ namespace {
 constexpr Index undeclared_chunk = 64;
 
 Candidate candidate_of(const CheckedFixture& given, const Submission& submission,
-                       const Tensors& judged, const std::string& recipe, bool emulate) {
+                       const std::string& recipe, bool emulate) {
   const Operator& op = *given.op;
   Candidate candidate;
-  candidate.outputs = &judged;
   for (const TensorSpec& spec : op.judged_outputs(given.value))
     candidate.types.push_back(spec.type);
   candidate.declaration = {recipe_units(recipe), !submission.form.empty()};
@@ -93,6 +92,10 @@ std::vector<Agreement> agreements(const Submission& submission, const Tensors& o
 
 }  // namespace
 
+Candidate submitted_candidate(const CheckedFixture& given, const Submission& submission) {
+  return candidate_of(given, submission, submission.recipe, false);
+}
+
 Comparison compare_case(const CheckedFixture& given, const CompareOptions& options) {
   const Operator& op = *given.op;
   Comparison comparison;
@@ -115,12 +118,14 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
   for (std::size_t s = 0; s < submissions.size(); ++s) {
     const Submission& submission = submissions[s];
     main.push_back(candidates.size());
-    candidates.push_back(candidate_of(given, submission, judged[s], submission.recipe, true));
+    candidates.push_back(candidate_of(given, submission, submission.recipe, true));
+    candidates.back().outputs = &judged[s];
     if (submission.recipe_declared) continue;
     for (const std::string& recipe : stricter(submission.recipe)) {
       Submission formless = submission;
       formless.form.clear();
-      candidates.push_back(candidate_of(given, formless, judged[s], recipe, false));
+      candidates.push_back(candidate_of(given, formless, recipe, false));
+      candidates.back().outputs = &judged[s];
     }
   }
   const std::vector<Pair> pairs = op.pairs(given.value, inputs);
