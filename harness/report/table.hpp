@@ -25,6 +25,9 @@ std::string render(const CaseReport& report, const TableStyle& style);
 // Every clause of a result, value / limit, tensor by tensor.
 std::string render_clauses(const Result& result, const TableStyle& style);
 
+// Of the oracle, where one was asked for; else empty.
+std::string render_certificate(const Result& result);
+
 // The last line of a run: how many results have which status.
 struct Tally {
   Index cases = 0, passed = 0, marginal = 0, failed = 0, mistrusted = 0, unsupported = 0,

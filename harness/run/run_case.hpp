@@ -23,6 +23,10 @@ struct RunOptions {
   std::vector<std::string> paths;  // variants as text; empty: the operator's default ones
   std::optional<Index> pairs;      // judged with sensitivities; absent: by cost (sample.hpp)
   bool equalities = true;
+  bool determinism = false;  // observe what no contract promises as well
+  std::string program;       // for that: a program of ours (EqualityOptions)
+  bool checks = false;       // properties instead of the oracle (properties.hpp)
+  bool certificate = false;  // of the oracle (certificate.hpp)
   // Elements of an output and pair to be recorded (output_sample.hpp); absent: nothing is.
   std::optional<Index> recorded_elements;
   double max_flops = 1e12;                    // of one path; above it the path is UNSUPPORTED
