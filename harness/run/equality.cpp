@@ -229,6 +229,9 @@ class Equalities {
     std::string_view reason = "a state carried in full precision is the same state";
     Tensors expected = cut_axis(whole, Time::name, rest_begin, time - turn);
     record(std::move(name), std::string(reason), expected, after, declared);
+    if (std::optional<std::string>& difference = results.back().violation;
+        difference && rest_begin > 0)
+      *difference += fmt::format(" (time counts from token {})", rest_begin);
     expected = cut_axis(whole, Time::name, first_begin, turn);
     for (const Operator::CarriedState& state : op_.carried_states())
       expected = without_tensor(expected, state.output);
