@@ -40,6 +40,9 @@ int compare(Options options) {
   if (how.bitwise && options.against.empty())
     throw UsageError("--bitwise needs --against FILE.h5 or a path");
 
+  if (how.checks && how.certificate)
+    throw UsageError("--checks does without the oracle that --certificate is about");
+
   const std::vector<FixtureCase> cases = read_fixture(how.file);
   std::vector<FixtureCase> others;
   if (options.against.ends_with(".h5") || options.against.ends_with(".hdf5")) {
@@ -128,6 +131,10 @@ void add_compare(CLI::App& app, Action& action) {
                    "Another file, or a path of ours, to compare with as well");
   verb->add_flag("--bitwise", options->compare.bitwise,
                  "Fail unless --against agrees in every bit");
+  verb->add_flag("--checks", options->compare.checks,
+                 "Properties of the outputs at hand instead of the oracle");
+  verb->add_flag("--certificate", options->compare.certificate,
+                 "Bound the oracle's own error, and check its gradients");
   verb->add_flag("--strict", options->compare.strict, "An input outside its domain is an error");
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs judged with sensitivities: all, auto, or a number")

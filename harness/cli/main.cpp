@@ -51,6 +51,7 @@ int parse_and_act(int argc, char** argv) {
   add_generate(app, action);
   add_run(app, action);
   add_compare(app, action);
+  add_versus(app, action);
   add_bench(app, action);
   add_record(app, action);
   add_judge(app, action);

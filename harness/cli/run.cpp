@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "harness/cli/verbs.hpp"
 #include "harness/fixture/write.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/report/determinism.hpp"
 #include "harness/report/json_lines.hpp"
 #include "harness/report/recorded_run.hpp"
 #include "harness/report/table.hpp"
@@ -29,7 +31,8 @@ namespace {
 struct Options {
   CaseRunning running;
   std::string output, save;
-  bool json = false, no_contracts = false, resume = false;
+  bool json = false, no_contracts = false, resume = false, determinism = false, checks = false,
+       certificate = false;
 };
 
 // Writes inputs once a case and the outputs of every path.
@@ -61,6 +64,18 @@ int run(const Options& options) {
   const std::vector<CaseEntry> entries = expand_arguments(options.running.cases);
   RunOptions how = options.running.options(entries);
   how.equalities = !options.no_contracts;
+  how.determinism = options.determinism;
+  how.checks = options.checks;
+  how.certificate = options.certificate;
+  if (options.determinism) {
+    if (options.no_contracts)
+      throw UsageError(
+          "--determinism sets contracts beside what is observed: not together with "
+          "--no-contracts");
+    how.program = std::filesystem::read_symlink("/proc/self/exe").string();
+  }
+  if (options.checks && options.certificate)
+    throw UsageError("--checks does without the oracle that --certificate is about");
   // What is saved is in the memory of the process that computed it.
   const bool isolated = !options.running.no_isolation && options.save.empty();
   const CaseIsolation isolation = options.running.isolation(isolated);
@@ -124,6 +139,11 @@ int run(const Options& options) {
     if (lines) parts.push_back({begin, lines->size()});
     if (!options.json) {
       fmt::print("{}", render(report, style));
+      if (options.determinism) {
+        DeterminismProfile profile;
+        for (const EqualityResult& each : report.equalities) profile.add(each);
+        fmt::print("{}", render(profile, style));
+      }
       flush_standard_output();
     }
   }
@@ -156,6 +176,12 @@ void add_run(CLI::App& app, Action& action) {
       ->check(file_name);
   verb->add_flag("--resume", options->resume,
                  "Go on with the file of -o: cases that are finished there are not run again");
+  verb->add_flag("--determinism", options->determinism,
+                 "Observe the bits that no contract promises as well, and set both side by side");
+  verb->add_flag("--checks", options->checks,
+                 "Properties instead of the oracle, for shapes where that is too slow");
+  verb->add_flag("--certificate", options->certificate,
+                 "Bound the oracle's own error, and check its gradients");
   verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");
   verb->callback([options, &action] { action = [options] { return run(*options); }; });

@@ -14,6 +14,7 @@ void add_show(CLI::App& app, Action& action);
 void add_support(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
+void add_versus(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_compare(CLI::App& app, Action& action);
 void add_record(CLI::App& app, Action& action);

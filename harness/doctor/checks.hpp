@@ -1,5 +1,6 @@
 // The checks of `groundstate doctor`, one source file each. What they find missing is a sentence
-// for whoever adds an operator or a path; none of them runs a path or computes an oracle.
+// for whoever adds an operator or a path; none of them runs a path, and an oracle is computed on
+// one pair of the smallest hard input only, where it must have a certificate.
 #pragma once
 
 #include <chrono>
@@ -33,6 +34,10 @@ Finding check_bitwise_pairs(const Operator& op, const HardInputs& inputs);
 // It has mutants (harness/mutants/mutant.hpp), each of a variant that there is; one that is not run
 // says what would show it. Whether they are killed is for `mutate` to say.
 Finding check_mutants(const Operator& op);
+
+// The oracle has a counterpart in long double, and one of gradients forward-mode derivatives to be
+// held against, on the smallest hard input. How far they are apart is for `run --certificate`.
+Finding check_certificate(const Operator& op, const HardInputs& inputs);
 
 // data/golden.h5 holds exactly the cases of data/quick.cases, of every operator and of no other.
 // Whether they are right is for `golden verify` to say.

@@ -42,6 +42,7 @@ std::vector<Finding> examine(const SourceTree& tree, std::span<const std::string
       [&](const Operator& op, const HardInputs& own) { return check_hard_inputs(op, own, today); });
   of_each(check_bitwise_pairs);
   of_each([](const Operator& op, const HardInputs&) { return check_mutants(op); });
+  of_each(check_certificate);
   append(check_goldens(tree));
   const EvidenceFolder evidence = read_evidence_folder(tree.path(evidence_folder));
   if (!evidence.unreadable.empty()) result.push_back({"evidence", "", "", evidence.unreadable});

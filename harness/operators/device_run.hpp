@@ -5,6 +5,7 @@
 #pragma once
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "gpu/core/stream.hpp"
@@ -25,6 +26,10 @@ class DeviceRun {
   // Waits for the device; the outputs are those of one launch on the inputs. Throws
   // std::runtime_error, too, where a kernel wrote outside its buffers or to an input.
   virtual void read(Tensors& outputs) = 0;
+  // The outputs of a launch that was captured in a graph, by the graph.
+  virtual void read_replayed(Tensors& /*outputs*/) {
+    throw std::logic_error("what runs on no device cannot be captured");
+  }
   // "num_steps 4 -> 3 (shared memory)", often empty.
   virtual std::string note() const = 0;
 };

@@ -207,6 +207,76 @@ class Operator {
   // A batch element, head or sequence by itself has the bits that it has among others.
   virtual bool same_alone(const PathVariant& /*variant*/) const { return true; }
 
+  // ---- what must hold whatever the right result is (harness/run/properties.hpp)
+
+  // Inputs in which outputs are linear together: what enters the state, and the state. None where
+  // what is stored is not (codes). And the judged outputs that do not depend on them.
+  virtual std::vector<std::string> linear_inputs(const Case& /*c*/) const { return {}; }
+  virtual std::vector<std::string> nonlinear_outputs() const { return {}; }
+  // Log decays, or what makes them: with 0 in all of them nothing decays.
+  virtual std::vector<std::string> gate_inputs() const { return {}; }
+  // No sequence meets what another one has written.
+  virtual bool independent_sequences(const Case& /*c*/) const { return true; }
+  // Of an operator whose outputs are gradients: those of a token that follow from tokens behind it
+  // and from its own inputs. Empty: outputs follow from tokens before.
+  virtual std::vector<std::string> adjoint_outputs() const { return {}; }
+  // Inputs for which the outputs are the sums of the absolute values of their terms; empty where
+  // no such inputs are known.
+  virtual Tensors size_inputs(const Case& c, const Tensors& inputs) const;
+  // The sizes of what a variant really adds up, where that is more than `sums`, its outputs for
+  // those inputs (differences of larger terms).
+  virtual Tensors term_sizes(const Case& /*c*/, const PathVariant& /*variant*/,
+                             const Tensors& /*inputs*/, const Tensors& sums) const {
+    return sums;
+  }
+  // A group of inputs that the outputs of the forward are linear in: the sum of x dx over them is
+  // that of y dy over the outputs. Of a state that is left, only where it depends on them.
+  struct Euler {
+    std::string name;
+    std::vector<std::string> inputs;
+    bool reaches_state = true;
+  };
+  virtual std::vector<Euler> euler_identities() const { return {}; }
+  // What judged outputs must satisfy among themselves: the worst element of each such identity, by
+  // |value| / size. `sizes` are term_sizes().
+  struct Residual {
+    std::string name, tensor, at;
+    double value = 0, size = 0;
+  };
+  virtual std::vector<Residual> residuals(const Case& /*c*/, const Tensors& /*inputs*/,
+                                          const Tensors& /*outputs*/,
+                                          const Tensors& /*sizes*/) const {
+    return {};
+  }
+  // Other inputs of the same shapes whose outputs are known, in fp64, with the sums of the absolute
+  // values of their terms.
+  struct ClosedForm {
+    std::string name;
+    Tensors inputs, outputs, sizes;
+  };
+  virtual std::vector<ClosedForm> closed_forms(const Case& /*c*/, const Tensors& /*inputs*/) const {
+    return {};
+  }
+
+  // ---- the certificate of the oracle (harness/run/certificate.hpp)
+
+  // oracle() in long double, rounded to double at the end. Empty: there is none.
+  virtual PairOutputs extended_oracle(const Case& /*c*/, const Tensors& /*inputs*/,
+                                      const Pair& /*pair*/) const {
+    return {};
+  }
+  // Of gradients, in a random direction dx of the inputs: <J dx, dy> by forward-mode derivatives of
+  // the sequential forward (reference/core/dual.hpp), <dx, J^T dy> by the oracle, and the sum of
+  // the absolute values of the latter's terms. `chain`: how many roundings follow each other.
+  struct AdjointIdentity {
+    double forward = 0, backward = 0, size = 0, chain = 0;
+  };
+  virtual std::optional<AdjointIdentity> adjoint_identity(const Case& /*c*/,
+                                                          const Tensors& /*inputs*/,
+                                                          const Pair& /*pair*/) const {
+    return std::nullopt;
+  }
+
   // How a state leaves one call and enters the next; the axis heads live on. Empty: no carried
   // state.
   struct CarriedState {

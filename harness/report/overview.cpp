@@ -16,8 +16,7 @@ int severity(Status status) {
 }
 
 Index ReportedCase::broken() const {
-  return std::ranges::count_if(contracts,
-                               [](const auto* own) { return own->equality.violation.has_value(); });
+  return std::ranges::count_if(contracts, [](const auto* own) { return own->equality.broken(); });
 }
 
 Status ReportedCase::status() const {
@@ -47,7 +46,7 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
   std::map<std::string, std::size_t> places;
   const auto case_of = [&](const RecordOrigin& own) -> ReportedCase& {
     const auto [place, is_new] = places.try_emplace(own.case_text, cases.size());
-    if (is_new) cases.push_back({own.case_text, own.id, own.operator_name, {}, {}, {}});
+    if (is_new) cases.push_back({own.case_text, own.id, own.operator_name, {}, {}, {}, {}});
     return cases[place->second];
   };
   std::map<Status, Index> counts;
@@ -64,8 +63,10 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
   for (const ReportedContract& own : records.contracts) {
     case_of(own).contracts.push_back(&own);
     ++contracts;
-    broken += own.equality.violation.has_value();
+    broken += own.equality.broken();
   }
+  for (const ReportedContract& own : records.observations)
+    case_of(own).observations.push_back(&own);
   for (const ReportedProblem& own : records.problems) case_of(own).problems.push_back(&own);
   for (const Status status : {Status::failed, Status::mistrusted, Status::marginal, Status::passed,
                               Status::unsupported, Status::unavailable})

@@ -25,7 +25,7 @@ struct RaisedClause {
 struct ReportedCase {
   std::string text, id, operator_name;
   std::vector<const ReportedResult*> results;
-  std::vector<const ReportedContract*> contracts;
+  std::vector<const ReportedContract*> contracts, observations;
   std::vector<const ReportedProblem*> problems;
 
   Index broken() const;

@@ -4,10 +4,10 @@
 #include <cmath>
 #include <kainjow/mustache.hpp>
 #include <map>
-#include <regex>
 #include <set>
 #include <utility>
 
+#include "harness/report/determinism.hpp"
 #include "harness/report/documents.hpp"
 #include "harness/report/gnuplot.hpp"
 #include "harness/report/pictures.hpp"
@@ -285,96 +285,48 @@ list speed_data(const Overview& overview) {
   return rows;
 }
 
-// ---- bitwise contracts
-
-// "chunked[chunk=128]:single" -> "chunked:single": one row for all variants of a path.
-std::string without_keys(std::string path) {
-  for (std::size_t at = 0; (at = path.find('[', at)) != path.npos;) {
-    const std::size_t end = path.find(']', at);
-    if (end == path.npos) break;
-    path.erase(at, end + 1 - at);
-  }
-  return path;
-}
-
-// The contract of one path, or of two. Numbers do not tell contracts apart: "7 threads".
-struct ContractKind {
-  std::vector<std::string> paths;
-  std::string name;
-};
-
-ContractKind kind_of(const std::string& equality) {
-  if (const std::size_t at = equality.find(" = "); at != equality.npos) {
-    std::string left = without_keys(equality.substr(0, at)),
-                right = without_keys(equality.substr(at + 3));
-    if (left == right) return {{left}, "own variants"};
-    return {{left, right}, "another path"};
-  }
-  static const std::regex numbers("\\b(0x[0-9a-fA-F]+|[0-9]+)\\b");
-  const std::size_t at = equality.find(": ");
-  if (at == equality.npos) return {{equality}, "other"};
-  return {{without_keys(equality.substr(0, at))},
-          std::regex_replace(equality.substr(at + 2, 200), numbers, "n")};
-}
-
-struct Held {
-  Index held = 0, broken = 0;
-};
-
-struct ContractMatrix {
-  std::vector<std::string> rows, columns;  // in the order of their first appearance
-  std::map<std::pair<std::string, std::string>, Held> cells;
-
-  void add(const EqualityResult& equality) {
-    const ContractKind kind = kind_of(equality.name);
-    for (const std::string& path : kind.paths) {
-      if (std::ranges::find(rows, path) == rows.end()) rows.push_back(path);
-      if (std::ranges::find(columns, kind.name) == columns.end()) columns.push_back(kind.name);
-      Held& held = cells[{path, kind.name}];
-      ++(equality.violation ? held.broken : held.held);
-    }
-  }
-  // Rows with a broken contract first.
-  std::vector<std::string> sorted_rows() const {
-    std::vector<std::string> sorted = rows;
-    std::stable_partition(sorted.begin(), sorted.end(), [&](const std::string& row) {
-      return std::ranges::any_of(columns, [&](const std::string& column) {
-        const auto found = cells.find({row, column});
-        return found != cells.end() && found->second.broken > 0;
-      });
-    });
-    return sorted;
-  }
-};
+// ---- bitwise contracts, and what was observed beside them
 
 list contracts_data(const Overview& overview) {
-  std::vector<std::pair<std::string, ContractMatrix>> operators;
+  std::vector<std::pair<std::string, DeterminismProfile>> operators;
   for (const ReportedCase& own : overview.cases)
-    for (const ReportedContract* const contract : own.contracts) {
-      auto found = std::ranges::find(operators, own.operator_name,
-                                     &std::pair<std::string, ContractMatrix>::first);
-      if (found == operators.end())
-        found = operators.insert(found, {own.operator_name, ContractMatrix{}});
-      found->second.add(contract->equality);
-    }
+    for (const auto* const list : {&own.contracts, &own.observations})
+      for (const ReportedContract* const contract : *list) {
+        auto found = std::ranges::find(operators, own.operator_name,
+                                       &std::pair<std::string, DeterminismProfile>::first);
+        if (found == operators.end())
+          found = operators.insert(found, {own.operator_name, DeterminismProfile{}});
+        found->second.add(contract->equality);
+      }
   list result;
-  for (const auto& [name, matrix] : operators) {
-    list columns, rows;
-    for (const std::string& column : matrix.columns) columns.push_back(object{{"name", column}});
-    for (const std::string& row : matrix.sorted_rows()) {
+  for (const auto& [name, profile] : operators) {
+    list columns, rows, differences;
+    for (const std::string& column : profile.columns()) columns.push_back(object{{"name", column}});
+    for (const std::string& row : profile.rows()) {
       list cells;
-      for (const std::string& column : matrix.columns) {
-        const auto found = matrix.cells.find({row, column});
-        object cell = {{"held", ""}};
-        if (found != matrix.cells.end()) {
-          cell["held"] = number(found->second.held);
-          if (found->second.broken > 0) cell["violated"] = number(found->second.broken);
+      for (const std::string& column : profile.columns()) {
+        const BitsOfProperty* const known = profile.find(row, column);
+        object cell = {{"held", known != nullptr && known->declared() ? number(known->held) : ""}};
+        if (known != nullptr) {
+          if (known->broken > 0) cell["violated"] = number(known->broken);
+          if (known->same > 0) cell["same"] = number(known->same);
+          if (known->differs > 0) cell["differs"] = number(known->differs);
+          if (!known->first_difference.empty())
+            differences.push_back(object{{"path", row},
+                                         {"property", column},
+                                         {"declared", known->broken > 0 ? "yes, and broken" : "no"},
+                                         {"at", known->first_difference}});
         }
         cells.push_back(cell);
       }
       rows.push_back(object{{"path", row}, {"cells", data(cells)}});
     }
-    result.push_back(object{{"operator", name}, {"columns", data(columns)}, {"rows", data(rows)}});
+    const bool any = !differences.empty();
+    result.push_back(object{{"operator", name},
+                            {"columns", data(columns)},
+                            {"rows", data(rows)},
+                            {"has_differences", data(any)},
+                            {"differences", data(differences)}});
   }
   return result;
 }
@@ -514,6 +466,7 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
                  {"has_evidence", data(!evidence.empty())},
                  {"evidence", data(evidence)},
                  {"has_contracts", data(!contracts.empty())},
+                 {"observed", data(!records.observations.empty())},
                  {"contracts", data(contracts)}};
   if (!result.missing_pictures.empty())
     root["missing"] = data(object{{"reason", result.missing_pictures}});

@@ -33,7 +33,12 @@ struct Record {
   std::string case_text, id, request;
   Index records = 0;  // of its case
   Status status = Status::passed;
-  enum class Kind : std::uint8_t { result, contract, raised_limit } kind = Kind::result;
+  enum class Kind : std::uint8_t {
+    result,
+    contract,
+    observation,
+    raised_limit
+  } kind = Kind::result;
   Json environment;  // of a result
 };
 
@@ -64,6 +69,8 @@ std::optional<Record> read_record(const std::string& line) {
                 Record::Kind::result, {}};
   if (object.contains("equality")) {
     record.kind = Record::Kind::contract;
+  } else if (object.contains("observation")) {
+    record.kind = Record::Kind::observation;
   } else if (object.contains("raised_limit_problem")) {
     record.kind = Record::Kind::raised_limit;
   } else {
@@ -81,6 +88,8 @@ void count(const Record& record, Tally& tally) {
     case Record::Kind::contract:
       ++tally.equalities;
       tally.broken_equalities += record.status == Status::failed;
+      break;
+    case Record::Kind::observation:
       break;
     case Record::Kind::raised_limit:
       ++tally.raised_limit_problems;

@@ -377,6 +377,14 @@ void add_record(const std::string& source, const std::string& line, Records& rec
     if (status_in(record) != Status::passed)
       contract.equality.violation = optional_text_in(record, "violation");
     records.contracts.push_back(std::move(contract));
+  } else if (record.contains("observation")) {
+    ReportedContract observation;
+    static_cast<RecordOrigin&>(observation) = origin;
+    observation.equality = {text_in(record, "observation"), text_in(record, "why"), std::nullopt,
+                            false};
+    if (!truth_in(record, "same"))
+      observation.equality.violation = optional_text_in(record, "difference");
+    records.observations.push_back(std::move(observation));
   } else if (record.contains("raised_limit_problem")) {
     ReportedProblem problem;
     static_cast<RecordOrigin&>(problem) = origin;

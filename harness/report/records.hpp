@@ -2,11 +2,11 @@
 // (harness/clock/bench_row.hpp) and `mutate -o` (harness/mutants/score.hpp) have written, read
 // back; and evidence (*.h5), which has the lines of results case by case.
 //
-// A line is one object: a result, a bitwise contract, a raised limit that is a problem, a timing,
-// or a mutant. Blank lines are skipped. The note of a result from evidence says so, with device and
-// date, and why it is STALE where it is. Throws UsageError for a file that cannot be read or holds
-// no record, for evidence that is not as it was written, and for a line that is no such object,
-// naming file, line and what is wrong with it.
+// A line is one object: a result, a bitwise contract, an observation of bits that nobody promises,
+// a raised limit that is a problem, a timing, or a mutant. Blank lines are skipped. The note of a
+// result from evidence says so, with device and date, and why it is STALE where it is. Throws
+// UsageError for a file that cannot be read or holds no record, for evidence that is not as it was
+// written, and for a line that is no such object, naming file, line and what is wrong with it.
 #pragma once
 
 #include <optional>
@@ -71,6 +71,7 @@ struct Records {
   std::vector<ReportedEvidence> evidence;
   std::vector<ReportedResult> results;
   std::vector<ReportedContract> contracts;
+  std::vector<ReportedContract> observations;  // of bits that nobody promises
   std::vector<ReportedProblem> problems;
   std::vector<ReportedTiming> timings;
   std::vector<ReportedMutant> mutants;

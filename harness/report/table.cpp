@@ -6,7 +6,6 @@
 #include <algorithm>
 
 namespace groundstate::harness {
-namespace {
 
 std::string painted(std::string_view text, Status status, const TableStyle& style) {
   if (!style.colour) return std::string(text);
@@ -16,6 +15,8 @@ std::string painted(std::string_view text, Status status, const TableStyle& styl
                           : fmt::terminal_color::yellow;
   return fmt::format(fmt::fg(colour), "{}", text);
 }
+
+namespace {
 
 std::string padded(Status status, const TableStyle& style) {
   return painted(fmt::format("{:<11}", name_of(status)), status, style);
@@ -46,6 +47,7 @@ std::string result_line(const Result& r, const TableStyle& style) {
   std::string line =
       fmt::format("  {} {:<38} {:<15} {:<34} {:>8.3f} s{}\n", padded(r.status, style), r.path,
                   r.recipe, worst_clause(r), r.seconds, r.note.empty() ? "" : "  " + r.note);
+  line += render_certificate(r);
   if (bad(r)) line += findings(r) + fmt::format("      {}\n", r.reproducer);
   return line;
 }
@@ -62,7 +64,7 @@ std::string power_text(const CaseReport& report) {
 std::string broken(const CaseReport& report, const TableStyle& style) {
   std::string text;
   for (const EqualityResult& e : report.equalities)
-    if (e.violation)
+    if (e.broken())
       text += fmt::format("  {} {} must agree bit for bit ({}): {}\n",
                           padded(Status::failed, style), e.name, e.reason, *e.violation);
   for (const std::string& problem : report.raised_limit_problems)
@@ -73,9 +75,10 @@ std::string broken(const CaseReport& report, const TableStyle& style) {
 }  // namespace
 
 std::string render(const CaseReport& report, const TableStyle& style) {
-  const auto broken_count =
-      std::count_if(report.equalities.begin(), report.equalities.end(),
-                    [](const EqualityResult& e) { return e.violation.has_value(); });
+  const auto contracts = std::count_if(report.equalities.begin(), report.equalities.end(),
+                                       [](const EqualityResult& e) { return e.declared; });
+  const auto broken_count = std::count_if(report.equalities.begin(), report.equalities.end(),
+                                          [](const EqualityResult& e) { return e.broken(); });
   if (style.compact) {
     Status worst = Status::passed;
     const Result* widest = nullptr;
@@ -92,8 +95,8 @@ std::string render(const CaseReport& report, const TableStyle& style) {
     if (broken_count > 0 || !report.raised_limit_problems.empty()) worst = Status::failed;
     std::string text =
         fmt::format("{} {:>3} paths {:>4} contracts  worst {:>5.2f} {:<26} groundstate run '{}'\n",
-                    padded(worst, style), report.judged(), report.equalities.size(),
-                    std::max(ratio, 0.0), widest ? widest->path : "-", report.case_text);
+                    padded(worst, style), report.judged(), contracts, std::max(ratio, 0.0),
+                    widest ? widest->path : "-", report.case_text);
     for (const Result& r : report.results)
       if (bad(r)) text += result_line(r, style);
     return text + broken(report, style);
@@ -108,13 +111,29 @@ std::string render(const CaseReport& report, const TableStyle& style) {
   if (report.mistrusted)
     facts.emplace_back(
         "MISTRUSTED: less than 10 % of every output is non-zero, so the case proves nothing");
-  if (!report.equalities.empty())
-    facts.push_back(
-        fmt::format("{} bitwise contracts, {} broken", report.equalities.size(), broken_count));
+  if (contracts > 0)
+    facts.push_back(fmt::format("{} bitwise contracts, {} broken", contracts, broken_count));
   if (const std::string power = power_text(report); !power.empty()) facts.push_back(power);
   if (!facts.empty()) text += fmt::format("  {}\n", fmt::join(facts, "; "));
   text += broken(report, style);
   return text + fmt::format("  reproduce: groundstate run '{}'\n", report.case_text);
+}
+
+std::string render_certificate(const Result& result) {
+  std::string text;
+  for (const OracleCertificate& own : result.certificate)
+    text += fmt::format(
+        "      certificate {:<5} the oracle is off by at most {:.2g} units of {}; of exact: median "
+        "{:.2g}, 99.9 % {:.2g}, max {:.2g}{}\n",
+        own.tensor, own.largest, result.recipe, own.exact.median, own.exact.p999, own.exact.maximum,
+        own.good ? "" : "  NOT GOOD");
+  if (result.gradients)
+    text += fmt::format(
+        "      certificate gradients: <J dx, dy> = <dx, J^T dy> within {:.2g} of the bound, {} "
+        "pairs{}\n",
+        result.gradients->worst, result.gradients->pairs,
+        result.gradients->worst <= 1 ? "" : "  NOT GOOD");
+  return text;
 }
 
 std::string render_clauses(const Result& result, const TableStyle& style) {
@@ -141,6 +160,7 @@ std::string render_clauses(const Result& result, const TableStyle& style) {
     if (!tensor.finding.empty())
       text += fmt::format("      {}\n", painted(tensor.finding, tensor.status, style));
   }
+  text += render_certificate(result);
   return text + fmt::format("  reproduce: {}\n", result.reproducer);
 }
 
@@ -170,10 +190,10 @@ void Tally::add(Status status) {
 void Tally::add(const CaseReport& report) {
   ++cases;
   for (const Result& r : report.results) add(r.status);
-  equalities += static_cast<Index>(report.equalities.size());
-  broken_equalities +=
-      std::count_if(report.equalities.begin(), report.equalities.end(),
-                    [](const EqualityResult& e) { return e.violation.has_value(); });
+  equalities += std::count_if(report.equalities.begin(), report.equalities.end(),
+                              [](const EqualityResult& e) { return e.declared; });
+  broken_equalities += std::count_if(report.equalities.begin(), report.equalities.end(),
+                                     [](const EqualityResult& e) { return e.broken(); });
   raised_limit_problems += static_cast<Index>(report.raised_limit_problems.size());
 }
 

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/run/result.hpp"
@@ -16,10 +17,16 @@ struct TableStyle {
   bool compact = false;  // one line a case
 };
 
+// In the colour of the status, where colour is wanted.
+std::string painted(std::string_view text, Status status, const TableStyle& style);
+
 std::string render(const CaseReport& report, const TableStyle& style);
 
 // Every clause of a result, value / limit, tensor by tensor.
 std::string render_clauses(const Result& result, const TableStyle& style);
+
+// Of the oracle, where one was asked for; else empty.
+std::string render_certificate(const Result& result);
 
 // The last line of a run: how many results have which status.
 struct Tally {

@@ -23,6 +23,8 @@ struct CompareOptions {
   std::optional<std::string> against_path;
   std::optional<std::string> against_file;
   bool bitwise = false;
+  bool checks = false;       // properties instead of the oracle (properties.hpp)
+  bool certificate = false;  // of the oracle (certificate.hpp)
   std::function<void()> tick;
   std::function<void(const std::string&)> warn;
 };

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "harness/run/certificate.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/properties.hpp"
 #include "harness/run/sample.hpp"
 
 namespace groundstate::harness {
@@ -17,10 +19,9 @@ namespace {
 constexpr Index undeclared_chunk = 64;
 
 Candidate candidate_of(const CheckedFixture& given, const Submission& submission,
-                       const Tensors& judged, const std::string& recipe, bool emulate) {
+                       const std::string& recipe, bool emulate) {
   const Operator& op = *given.op;
   Candidate candidate;
-  candidate.outputs = &judged;
   for (const TensorSpec& spec : op.judged_outputs(given.value))
     candidate.types.push_back(spec.type);
   candidate.declaration = {recipe_units(recipe), !submission.form.empty()};
@@ -93,6 +94,10 @@ std::vector<Agreement> agreements(const Submission& submission, const Tensors& o
 
 }  // namespace
 
+Candidate submitted_candidate(const CheckedFixture& given, const Submission& submission) {
+  return candidate_of(given, submission, submission.recipe, false);
+}
+
 Comparison compare_case(const CheckedFixture& given, const CompareOptions& options) {
   const Operator& op = *given.op;
   Comparison comparison;
@@ -115,22 +120,33 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
   for (std::size_t s = 0; s < submissions.size(); ++s) {
     const Submission& submission = submissions[s];
     main.push_back(candidates.size());
-    candidates.push_back(candidate_of(given, submission, judged[s], submission.recipe, true));
-    if (submission.recipe_declared) continue;
+    candidates.push_back(candidate_of(given, submission, submission.recipe, true));
+    candidates.back().outputs = &judged[s];
+    if (submission.recipe_declared || options.checks) continue;
     for (const std::string& recipe : stricter(submission.recipe)) {
       Submission formless = submission;
       formless.form.clear();
-      candidates.push_back(candidate_of(given, formless, judged[s], recipe, false));
+      candidates.push_back(candidate_of(given, formless, recipe, false));
+      candidates.back().outputs = &judged[s];
     }
   }
   const std::vector<Pair> pairs = op.pairs(given.value, inputs);
   const std::vector<bool> sampled = choose_pairs(
       pairs, options.pairs, op.cost(given.value).flops * oracle_runs(wanted_fields(candidates)),
       static_cast<std::uint64_t>(given.value.integer("seed")));
-  const CaseJudgement judgement =
-      judge_case(op, given.value, inputs, pairs, sampled, candidates, [&](Index) {
-        if (options.tick) options.tick();
-      });
+  std::optional<Certifier> certifier;
+  if (options.certificate) certifier.emplace(op, given.value, candidates, judged.front());
+  CaseJudgement judgement;
+  if (options.checks)
+    for (const Candidate& candidate : candidates) {
+      judgement.paths.push_back(check_given(op, given.value, inputs, candidate));
+      if (options.tick) options.tick();
+    }
+  else
+    judgement = judge_case(op, given.value, inputs, pairs, sampled,
+                           certifier ? certifier->candidates() : candidates, [&](Index) {
+                             if (options.tick) options.tick();
+                           });
   report.mistrusted = judgement.mistrusted;
   report.pairs = judgement.pairs;
   report.sampled = judgement.sampled;
@@ -153,11 +169,12 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
       result.status = Status::failed;
     }
     result.reproducer = fmt::format(
-        "groundstate compare {}{}{}{}{}", options.file,
+        "groundstate compare {}{}{}{}{}{}", options.file,
         options.case_text ? fmt::format(" --case '{}'", *options.case_text) : "",
         options.recipe ? " --recipe " + *options.recipe : "",
         options.form ? fmt::format(" --form '{}'", *options.form) : "",
-        options.only.empty() ? "" : fmt::format(" --only {}", fmt::join(options.only, ",")));
+        options.only.empty() ? "" : fmt::format(" --only {}", fmt::join(options.only, ",")),
+        options.checks ? " --checks" : "");
     const std::size_t end = s + 1 < submissions.size() ? main[s + 1] : candidates.size();
     for (std::size_t k = main[s] + 1; k < end; ++k)
       if (judgement.paths[k].status == Status::passed) {
@@ -178,6 +195,17 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
       for (const Tensors& others : given.against[s])
         for (Agreement& own : agreements(submission, others))
           comparison.agreements.push_back(std::move(own));
+  }
+  if (certifier) {
+    const Certifier::Certificate certificate = certifier->finish(inputs, pairs, sampled);
+    // Of each submission by the recipe that decides.
+    Certifier::Certificate own{{}, certificate.gradients, certificate.good};
+    std::vector<Result*> results;
+    for (std::size_t s = 0; s < submissions.size(); ++s) {
+      own.paths.push_back(certificate.paths[main[s]]);
+      results.push_back(&report.results[s]);
+    }
+    apply_certificate(own, results);
   }
   if (options.bitwise)
     for (const Agreement& own : comparison.agreements)

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "harness/run/check_fixture.hpp"
+#include "harness/run/judge_case.hpp"
 #include "harness/run/result.hpp"
 
 namespace groundstate::harness {
@@ -31,6 +32,9 @@ struct Comparison {
   std::vector<std::string> remarks;  // stricter recipes that are met too
   std::vector<Agreement> agreements;
 };
+
+// A submission as the judge takes it, without its outputs and emulations.
+Candidate submitted_candidate(const CheckedFixture& given, const Submission& submission);
 
 Comparison compare_case(const CheckedFixture& fixture, const CompareOptions& options);
 

@@ -9,8 +9,10 @@
 #include <set>
 
 #include "harness/run/device.hpp"
+#include "harness/run/fresh_process.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/slices.hpp"
 #include "reference/core/parallel.hpp"
 
 namespace groundstate::harness {
@@ -37,13 +39,6 @@ class Threads {
   int before_;
 };
 
-Tensors cut(const Tensors& tensors, std::string_view axis, Index begin, Index extent) {
-  Tensors result;
-  for (const Tensor& tensor : tensors)
-    result.push_back(tensor.has_axis(axis) ? tensor.slice(axis, begin, extent) : tensor);
-  return result;
-}
-
 Tensors only(Tensors tensors, const std::vector<std::string>& names) {
   std::erase_if(tensors, [&](const Tensor& tensor) {
     return !names.empty() && std::find(names.begin(), names.end(), tensor.name()) == names.end();
@@ -59,15 +54,11 @@ Tensors of_one_sequence(Tensors tensors) {
   return tensors;
 }
 
-Tensors without(Tensors tensors, std::string_view name) {
-  std::erase_if(tensors, [&](const Tensor& tensor) { return tensor.name() == name; });
-  return tensors;
-}
-
 class Equalities {
  public:
-  Equalities(const Operator& op, const Case& c, const Tensors& inputs, const AtContract& at)
-      : op_(op), case_(c), inputs_(inputs), at_(at) {}
+  Equalities(const Operator& op, const Case& c, const Tensors& inputs, const AtContract& at,
+             const EqualityOptions& options)
+      : op_(op), case_(c), inputs_(inputs), at_(at), options_(options) {}
 
   void variants(const std::vector<PathVariant>& given) {
     for (const EqualVariants& equal : op_.equal_variants()) {
@@ -121,8 +112,13 @@ class Equalities {
     }
     if (op_.same_alone(v)) alone(v, whole);
     declared(v);
-    resume(v, whole);
+    if (const Index interval = op_.resume_interval(v); interval > 0) {
+      resume(v, whole, extent(Time::name) / 2 / interval * interval, true);
+      // A chunked path promises nothing of a cut inside of a chunk.
+      if (options_.observe && interval > 1) resume(v, whole, extent(Time::name) / 2 | 1, false);
+    }
     layout(v, whole);
+    if (options_.observe) observe(v, whole);
   }
 
   std::vector<EqualityResult> results;
@@ -139,44 +135,20 @@ class Equalities {
 
   // Runs on the given inputs; the outputs have the shapes that follow from them.
   Tensors outputs(const PathVariant& v, const Tensors& inputs) const {
-    const Case own = shape_case(inputs);
+    const Case own = sliced_case(op_, case_, inputs_, inputs);
     GuardedTensors result(stored_outputs(op_, own, v));
     run_variant(op_, case_, v, inputs, result.tensors());
     return result.tensors();
   }
 
-  // The case with the shape of these inputs (slices of the original ones).
-  Case shape_case(const Tensors& inputs) const {
-    Case bare(case_.grammar());
-    for (const char* const key :
-         {"scale", "reverse", "state_layout", "state_out", "dtype", "gate_dtype", "state_dtype"})
-      if (declares(key) && case_.is_explicit(key) &&
-          !(std::string_view(key) == "state_dtype" && carries_other_type(inputs)))
-        bare = bare.with(key, case_.get(key));
-    return op_.infer(bare, inputs);
-  }
-  // A resumed exact path carries fp64 whatever the case's state type is.
-  bool carries_other_type(const Tensors& inputs) const {
-    for (const Operator::CarriedState& state : op_.carried_states()) {
-      const Tensor *const own = find(inputs, state.input), *const given =
-                                                               find(inputs_, state.input);
-      if (own != nullptr && (given == nullptr || own->type() != given->type())) return true;
-    }
-    return false;
-  }
-  bool declares(std::string_view key) const {
-    const auto& keys = case_.grammar().keys;
-    return std::any_of(keys.begin(), keys.end(),
-                       [&](const harness::Key& k) { return k.name == key; });
-  }
-
-  void record(std::string name, std::string reason, const Tensors& left, const Tensors& right) {
+  void record(std::string name, std::string reason, const Tensors& left, const Tensors& right,
+              bool declared = true) {
     std::optional<std::string> violation;
     for (const Tensor& tensor : left) {
       const Tensor* const other = find(right, tensor.name());
       if (!violation && other != nullptr) violation = first_difference(tensor, *other);
     }
-    results.push_back({std::move(name), std::move(reason), std::move(violation)});
+    results.push_back({std::move(name), std::move(reason), std::move(violation), declared});
   }
 
   Index extent(std::string_view axis) const {
@@ -185,22 +157,24 @@ class Equalities {
     return 0;
   }
 
-  void alone(const PathVariant& v, const Tensors& whole) {
+  void alone(const PathVariant& v, const Tensors& whole, bool declared = true) {
     const auto part = [&](std::string_view what, const Tensors& own, const Tensors& expected) {
       std::string name = fmt::format("{}: {}", text(v), what);
       at(v, name);
-      record(std::move(name), "independent problems share nothing", expected, outputs(v, own));
+      record(std::move(name), "independent problems share nothing", expected, outputs(v, own),
+             declared);
     };
     const Tensor* const offsets = find(inputs_, "cu_seqlens");
     if (const Index batch = extent(Batch::name); batch > 1)
       part("batch alone",
-           cut(cut(inputs_, Batch::name, batch - 1, 1), Sequence::name, batch - 1, 1),
+           cut_axis(cut_axis(inputs_, Batch::name, batch - 1, 1), Sequence::name, batch - 1, 1),
            of_one_sequence(
-               cut(cut(whole, Batch::name, batch - 1, 1), Sequence::name, batch - 1, 1)));
+               cut_axis(cut_axis(whole, Batch::name, batch - 1, 1), Sequence::name, batch - 1, 1)));
     if (const Index heads = extent(Head::name); heads > 1) {
       const Index group = std::max<Index>(extent(ValueHead::name) / heads, 1);
       const auto last = [&](const Tensors& x) {
-        return cut(cut(x, Head::name, heads - 1, 1), ValueHead::name, (heads - 1) * group, group);
+        return cut_axis(cut_axis(x, Head::name, heads - 1, 1), ValueHead::name, (heads - 1) * group,
+                        group);
       };
       part("head alone", last(inputs_), last(whole));
     }
@@ -209,8 +183,9 @@ class Equalities {
     for (Index n = 0; n < std::min<Index>(sequences, 4); ++n) {
       const auto at = [&](Index i) { return static_cast<Index>(offsets->load(i)); };
       const auto own = [&](const Tensors& x) {
-        return cut(cut(without(x, "cu_seqlens"), Time::name, at(n), at(n + 1) - at(n)),
-                   Sequence::name, n, 1);
+        return cut_axis(
+            cut_axis(without_tensor(x, "cu_seqlens"), Time::name, at(n), at(n + 1) - at(n)),
+            Sequence::name, n, 1);
       };
       part(fmt::format("sequence {} alone", n), own(inputs_), of_one_sequence(own(whole)));
     }
@@ -229,41 +204,43 @@ class Equalities {
     }
   }
 
-  void resume(const PathVariant& v, const Tensors& whole) {
-    const Index interval = op_.resume_interval(v), time = extent(Time::name);
-    if (interval == 0 || op_.carried_states().empty() || find(inputs_, "cu_seqlens") != nullptr)
-      return;
-    const Index turn = time / 2 / interval * interval;
-    if (turn == 0) return;
+  void resume(const PathVariant& v, const Tensors& whole, Index turn, bool declared) {
+    const Index time = extent(Time::name);
+    if (op_.carried_states().empty() || find(inputs_, "cu_seqlens") != nullptr) return;
+    if (turn <= 0 || turn >= time) return;
     for (const Operator::CarriedState& state : op_.carried_states())
       if (size_of(find(whole, state.output)->type()) < 4)
         return;  // a 16-bit state is rounded on the way
-    const bool reverse = declares("reverse") && case_.get("reverse") == "yes";
+    const bool reverse = declares_key(case_, "reverse") && case_.get("reverse") == "yes";
     const Index first_begin = reverse ? time - turn : 0, rest_begin = reverse ? 0 : turn;
-    std::string name = fmt::format("{}: resumed after {} tokens", text(v), turn);
+    std::string name =
+        fmt::format("{}: resumed {}after {} tokens", text(v), declared ? "" : "anywhere, ", turn);
     at(v, name);
-    const Tensors before = outputs(v, cut(inputs_, Time::name, first_begin, turn));
-    Tensors rest = cut(inputs_, Time::name, rest_begin, time - turn);
+    const Tensors before = outputs(v, cut_axis(inputs_, Time::name, first_begin, turn));
+    Tensors rest = cut_axis(inputs_, Time::name, rest_begin, time - turn);
     for (const Operator::CarriedState& state : op_.carried_states()) {
       const Tensor* const carried = find(before, state.output);
-      rest = without(rest, state.input);
+      rest = without_tensor(rest, state.input);
       rest.push_back(Tensor::borrow(state.input, carried->type(), carried->axes(),
                                     const_cast<void*>(carried->data()),
                                     std::make_shared<Tensor>(*carried), carried->storage_order()));
     }
     const Tensors after = outputs(v, rest);
     std::string_view reason = "a state carried in full precision is the same state";
-    Tensors expected = cut(whole, Time::name, rest_begin, time - turn);
-    record(std::move(name), std::string(reason), expected, after);
-    expected = cut(whole, Time::name, first_begin, turn);
+    Tensors expected = cut_axis(whole, Time::name, rest_begin, time - turn);
+    record(std::move(name), std::string(reason), expected, after, declared);
+    if (std::optional<std::string>& difference = results.back().violation;
+        difference && rest_begin > 0)
+      *difference += fmt::format(" (time counts from token {})", rest_begin);
+    expected = cut_axis(whole, Time::name, first_begin, turn);
     for (const Operator::CarriedState& state : op_.carried_states())
-      expected = without(expected, state.output);
-    record(fmt::format("{}: first {} tokens", text(v), turn),
-           "what comes later changes nothing earlier", expected, before);
+      expected = without_tensor(expected, state.output);
+    record(fmt::format("{}: {}first {} tokens", text(v), declared ? "" : "any ", turn),
+           "what comes later changes nothing earlier", expected, before, declared);
   }
 
   void layout(const PathVariant& v, const Tensors& whole) {
-    if (!declares("state_layout")) return;
+    if (!declares_key(case_, "state_layout")) return;
     const Case other = case_.with("state_layout", case_.get("state_layout") == "kv" ? "vk" : "kv");
     Tensors turned;
     for (const Tensor& tensor : inputs_) {
@@ -289,10 +266,73 @@ class Equalities {
     record(std::move(name), "only the storage differs", whole, result.tensors());
   }
 
+  // What nobody promises.
+  void observe(const PathVariant& v, const Tensors& whole) {
+    const auto differs = [&](std::string name, std::string reason, const Tensors& other) {
+      record(std::move(name), std::move(reason), whole, other, false);
+    };
+    // Operators on pools have contracts of their own for it, and no axis that could be cut.
+    if (!op_.same_alone(v) && op_.independent_sequences(case_) &&
+        op_.contracts(case_, v, inputs_).empty())
+      alone(v, whole, false);
+    if (op_.resume_interval(v) == 0) resume(v, whole, extent(Time::name) / 2, false);
+    for (const std::string& key : op_.path(v.path)->keys) {
+      const PathVariant other = with_another(v, key);
+      if (other == v || !takes(other) || is_declared(v, other)) continue;
+      std::string name = fmt::format("{}: {}={}", text(v), key, other.get(key, op_.path_keys()));
+      at(other, name);
+      differs(std::move(name), "the key changes how it is computed", outputs(other, inputs_));
+    }
+    if (op_.path(v.path)->needs_device) {
+      std::string name = fmt::format("{}: graph replay", text(v));
+      at(v, name);
+      differs(std::move(name), "a launch is what it was when it was captured", graph_replay(v));
+    }
+    if (!options_.program.empty()) {
+      std::string name = fmt::format("{}: fresh process", text(v));
+      at(v, name);
+      differs(std::move(name), "no process leaves anything behind",
+              in_fresh_process(options_.program, case_.canonical(), text(v), whole));
+    }
+  }
+
+  // The variant with another value of one key: another word, or a number that is not the default.
+  PathVariant with_another(const PathVariant& v, const std::string& name) const {
+    const std::span<const Key> keys = op_.path_keys();
+    const Key& key =
+        *std::find_if(keys.begin(), keys.end(), [&](const Key& own) { return own.name == name; });
+    const std::string now = v.get(name, keys);
+    PathVariant other = v;
+    if (const auto* const words = std::get_if<Key::Word>(&key.domain)) {
+      for (const std::string& word : words->words)
+        if (word != now && other == v) other.keys[name] = word;
+    } else if (std::holds_alternative<Key::Integer>(key.domain)) {
+      const Index number = v.integer(name, keys);
+      other.keys[name] = std::to_string(number == 0 ? 64 : number == 1 ? 2 : number / 2);
+    }
+    return parse(text(other));
+  }
+  // The two are a pair that is declared equal, and so recorded as a contract.
+  bool is_declared(const PathVariant& v, const PathVariant& other) const {
+    for (const EqualVariants& pair : op_.equal_variants()) {
+      PathVariant left = parse(pair.left), right = parse(pair.right);
+      left.recipe = right.recipe = v.recipe;
+      if ((left == v && right == other) || (left == other && right == v)) return true;
+    }
+    return false;
+  }
+  Tensors graph_replay(const PathVariant& v) const {
+    GuardedTensors result(stored_outputs(op_, case_, v));
+    op_.start(case_, inputs_, result.tensors());
+    op_.prepare(case_, v, inputs_, result.tensors())->read_replayed(result.tensors());
+    return result.tensors();
+  }
+
   const Operator& op_;
   const Case& case_;
   const Tensors& inputs_;
   const AtContract& at_;
+  const EqualityOptions& options_;
 };
 
 }  // namespace
@@ -324,8 +364,8 @@ std::optional<std::string> first_difference(const Tensor& left, const Tensor& ri
 std::vector<EqualityResult> check_equalities(const Operator& op, const Case& c,
                                              const Tensors& inputs,
                                              const std::vector<PathVariant>& variants,
-                                             const AtContract& at) {
-  Equalities equalities(op, c, inputs, at);
+                                             const AtContract& at, const EqualityOptions& options) {
+  Equalities equalities(op, c, inputs, at, options);
   equalities.variants(variants);
   for (const PathVariant& v : variants) equalities.transforms(v);
   return std::move(equalities.results);

@@ -14,6 +14,11 @@
 //   and what the operator declares (Operator::contracts)
 //
 // A violation names the first byte that differs, its coordinate and both values.
+//
+// What nobody promises can be observed all the same (EqualityOptions::observe): the relations above
+// where the path does not declare them, a cut of time at any token, other values of each path key
+// (how it is launched), the outputs of a fresh process, and the replay of a captured graph on a
+// device. They are no contracts: a difference is reported, and breaks nothing.
 #pragma once
 
 #include <functional>
@@ -29,6 +34,15 @@ struct EqualityResult {
   std::string name;    // "fused[num_steps=1] = fused[num_steps=2]", "chunked: rerun"
   std::string reason;  // why they must agree
   std::optional<std::string> violation;  // absent: equal
+  bool declared = true;                  // a contract; else an observation
+
+  bool broken() const { return declared && violation.has_value(); }
+};
+
+struct EqualityOptions {
+  bool observe = false;
+  // A program of ours whose fresh process runs a path for it; empty: none does.
+  std::string program = {};
 };
 
 // Called before a variant is run for the contract of that name.
@@ -40,7 +54,8 @@ using AtContract = std::function<void(const PathVariant&, const std::string& con
 std::vector<EqualityResult> check_equalities(const Operator& op, const Case& c,
                                              const Tensors& inputs,
                                              const std::vector<PathVariant>& variants,
-                                             const AtContract& at = {});
+                                             const AtContract& at = {},
+                                             const EqualityOptions& options = {});
 
 // First difference of two tensors of one shape, or nothing.
 std::optional<std::string> first_difference(const Tensor& left, const Tensor& right);

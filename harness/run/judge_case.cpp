@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -100,6 +101,29 @@ Contribution contribution(const Measured& measured, std::size_t output, std::siz
   return own;
 }
 
+void set_output(const Matrix<double>& matrix, const Pair& pair, Tensor& tensor) {
+  update_output(matrix, pair, tensor, [](double, double own) { return own; });
+}
+
+void note_measured(const Contribution& own, const Pair& pair, std::size_t output,
+                   const Candidate& candidate) {
+  MeasuredOutput& measured = (*candidate.measured)[output];
+  const RecipeUnits& recipe = candidate.declaration.recipe;
+  set_output(own.oracle, pair, measured.oracle);
+  if (!own.scaled) {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    set_output(Matrix<double>::Constant(own.oracle.rows(), own.oracle.cols(), infinity), pair,
+               measured.unit);
+    return;
+  }
+  set_output(error_units(recipe, candidate.types[output], own.oracle, own.fields,
+                         own.form.size() > 0 ? &own.form : nullptr),
+             pair, measured.unit);
+  set_output(recipe.operand * own.fields.input, pair, measured.operand);
+  set_output(recipe.carry * own.fields.carry, pair, measured.carry);
+  set_output(recipe.gate * own.fields.gate, pair, measured.gate);
+}
+
 // A part of a matrix, unless it is absent.
 template <class Scalar>
 void keep(Matrix<Scalar>& matrix, const Subset& subset) {
@@ -110,6 +134,7 @@ void keep(Matrix<Scalar>& matrix, const Subset& subset) {
 // there is nothing that an emulation could be compared with.
 void judge_contribution(Contribution own, const Pair& pair, std::size_t output,
                         const TensorSpec& spec, const Candidate& candidate, TensorJudge& judge) {
+  if (candidate.measured != nullptr) note_measured(own, pair, output, candidate);
   const PairAt place = PairSlice(spec.axes, pair).place;
   bool emulated = !own.emulations.empty();
   const Matrix<double> emulation =
@@ -185,6 +210,20 @@ TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool pack
 }
 
 }  // namespace
+
+std::vector<MeasuredOutput> unmeasured(const std::vector<TensorSpec>& judged_outputs) {
+  std::vector<MeasuredOutput> result;
+  for (const TensorSpec& spec : judged_outputs) {
+    const auto blank = [&](double value) {
+      Tensor tensor = Tensor::allocate(spec.name, ElementType::float64, spec.axes);
+      for_each_element(tensor, [&](Index, Index offset) { tensor.store(offset, value); });
+      return tensor;
+    };
+    const double nobody = std::numeric_limits<double>::quiet_NaN();
+    result.push_back({blank(nobody), blank(nobody), blank(0), blank(0), blank(0)});
+  }
+  return result;
+}
 
 void set_intervals(Candidate& candidate, bool exact_gates) {
   const RecipeUnits& units = candidate.declaration.recipe;

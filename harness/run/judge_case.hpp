@@ -18,6 +18,14 @@
 
 namespace groundstate::harness {
 
+// Of one output, element by element in fp64: the oracle, the unit of an honest error, and what the
+// recipe's roundoffs of operands, state and gates make of it (scaled_error.hpp). The unit is NaN
+// where no pair lies, and infinite where a pair has no sensitivities.
+struct MeasuredOutput {
+  Tensor oracle, unit, operand, carry, gate;
+};
+std::vector<MeasuredOutput> unmeasured(const std::vector<TensorSpec>& judged_outputs);
+
 // Outputs to be judged, from one of our paths or from somebody else's file.
 struct Candidate {
   const Tensors* outputs = nullptr;  // Operator::judged() of them; absent tensors are not judged
@@ -32,6 +40,7 @@ struct Candidate {
   Index carry_interval = 1, gate_interval = 1;
   // Emulations of the same path; of several the one that is farther off counts, element by element.
   std::vector<PathVariant> emulations;
+  std::vector<MeasuredOutput>* measured = nullptr;  // where wanted: unmeasured() before
 };
 
 // The intervals of the fields that follow from recipe and chunk: a running gate cancels over a

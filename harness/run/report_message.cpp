@@ -77,15 +77,23 @@ auto fields(RecordedOutput& x) {
   auto& [name, type, shape, sha256, elements, moments] = x;
   return std::tie(name, type, shape, sha256, elements, moments);
 }
+auto fields(OracleCertificate& x) {
+  auto& [tensor, exact, largest, good] = x;
+  return std::tie(tensor, exact, largest, good);
+}
+auto fields(GradientCertificate& x) {
+  auto& [pairs, worst] = x;
+  return std::tie(pairs, worst);
+}
 auto fields(Result& x) {
   auto& [path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict,
-         recorded, note, reproducer] = x;
+         certificate, gradients, recorded, note, reproducer] = x;
   return std::tie(path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict,
-                  recorded, note, reproducer);
+                  certificate, gradients, recorded, note, reproducer);
 }
 auto fields(EqualityResult& x) {
-  auto& [name, reason, violation] = x;
-  return std::tie(name, reason, violation);
+  auto& [name, reason, violation, declared] = x;
+  return std::tie(name, reason, violation, declared);
 }
 auto fields(CaseReport& x) {
   auto& [case_text, id, operator_name, reason, request, results, equalities, raised_limit_problems,

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
+#include "harness/judge/json_number.hpp"
 #include "harness/run/build_id.hpp"
 #include "reference/core/parallel.hpp"
 
@@ -21,7 +22,7 @@ bool CaseReport::failed() const {
                        return r.status == Status::failed || r.status == Status::mistrusted;
                      }) ||
          std::any_of(equalities.begin(), equalities.end(),
-                     [](const EqualityResult& e) { return e.violation.has_value(); });
+                     [](const EqualityResult& e) { return e.broken(); });
 }
 
 Index CaseReport::judged() const {
@@ -60,10 +61,28 @@ std::vector<json> to_records(const CaseReport& report) {
     if (!report.reason.empty()) record["reason"] = report.reason;
     record.update(to_record(r.verdict));
     record["status"] = name_of(r.status);
+    for (const OracleCertificate& own : r.certificate)
+      record["certificate"][own.tensor] = {{"median", json_number(own.exact.median)},
+                                           {"p999", json_number(own.exact.p999)},
+                                           {"max", json_number(own.exact.maximum)},
+                                           {"of_recipe", json_number(own.largest)},
+                                           {"good", own.good}};
+    if (r.gradients)
+      record["gradient_certificate"] = {{"pairs", r.gradients->pairs},
+                                        {"worst", json_number(r.gradients->worst)}};
     records.push_back(std::move(record));
   }
   for (const EqualityResult& e : report.equalities) {
     json record = shared;
+    if (!e.declared) {
+      record.update(json{{"observation", e.name},
+                         {"why", e.reason},
+                         {"same", !e.violation},
+                         {"status", "PASSED"}});
+      if (e.violation) record["difference"] = *e.violation;
+      records.push_back(std::move(record));
+      continue;
+    }
     record.update(json{
         {"equality", e.name}, {"why", e.reason}, {"status", e.violation ? "FAILED" : "PASSED"}});
     if (e.violation) record["violation"] = *e.violation;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,20 @@
 #include "harness/run/recorded_output.hpp"
 
 namespace groundstate::harness {
+
+// What is known of the oracle's own error, on one output (certificate.hpp).
+struct OracleCertificate {
+  std::string tensor;
+  Triple exact;        // |oracle - long double|, in the units of the recipe `exact`
+  double largest = 0;  // the same in units of the recipe that the path was judged by
+  bool good = true;
+};
+
+// Of gradients: the oracle against forward-mode derivatives, over the pairs that were looked at.
+struct GradientCertificate {
+  Index pairs = 0;
+  double worst = 0;  // |<J dx, dy> - <dx, J^T dy>| / its bound
+};
 
 struct Result {
   std::string path;    // canonical text of the variant, or the name given in a file
@@ -22,6 +37,8 @@ struct Result {
   bool memory_violated = false;  // wrote outside its outputs; no raised limit covers that
   bool unfinished = false;       // crashed or timed out, and says so in its note
   PathVerdict verdict;
+  std::vector<OracleCertificate> certificate;  // where it was asked for
+  std::optional<GradientCertificate> gradients;
   std::vector<RecordedOutput> recorded;  // where it was asked for (run_case.hpp)
   std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
   std::string reproducer;
@@ -41,9 +58,10 @@ struct CaseReport {
   Index judged() const;
 };
 
-// One line per result, per bitwise contract, and per raised limit that has expired or that nothing
-// needs; `records` of each is their number, so that a reader knows a whole case. A reader ignores
-// keys that it does not know; schema is another number when a known key changes its meaning.
+// One line per result, per bitwise contract or observation of bits, and per raised limit that has
+// expired or that nothing needs; `records` of each is their number, so that a reader knows a whole
+// case. A reader ignores keys that it does not know; schema is another number when a known key
+// changes its meaning.
 inline constexpr int record_schema = 1;
 std::vector<nlohmann::json> to_records(const CaseReport& report);
 

@@ -10,10 +10,12 @@
 #include "harness/case/sha256.hpp"
 #include "harness/case/text.hpp"
 #include "harness/fixture/read.hpp"
+#include "harness/run/certificate.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/outputs.hpp"
+#include "harness/run/properties.hpp"
 #include "harness/run/sample.hpp"
 
 namespace groundstate::harness {
@@ -46,6 +48,10 @@ std::string request_of(const CaseEntry& entry, const std::vector<Result>& result
   std::string text = fmt::format("{}\n{}\npairs {} contracts {} flops {} bytes {}\n",
                                  entry.value.canonical(), entry.reason, options.pairs.value_or(0),
                                  options.equalities, options.max_flops, options.max_bytes);
+  for (const auto& [wanted, what] :
+       {std::pair(options.determinism, "determinism"), std::pair(options.checks, "checks"),
+        std::pair(options.certificate, "certificate")})
+    if (wanted) text += fmt::format("{}\n", what);
   for (const Result& result : results) text += result.path + ' ' + result.device + '\n';
   for (const RaisedLimit& limit : entry.raised)
     text += fmt::format("{} {} {} {} {}\n", limit.path, limit.clause, limit.factor,
@@ -106,8 +112,8 @@ CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions&
     result.path = v.text(op.path_keys());
     result.recipe = recipe_of(v);
     result.form = result.path.substr(0, result.path.find(':'));
-    result.reproducer =
-        fmt::format("groundstate run '{}' --path '{}'", plan.report.case_text, result.path);
+    result.reproducer = fmt::format("groundstate run '{}' --path '{}'{}", plan.report.case_text,
+                                    result.path, options.checks ? " --checks" : "");
     const bool missing = op.path(v.path)->needs_device && device().name.empty();
     if (op.path(v.path)->needs_device) result.device = missing ? "none" : device().name;
     const double flops = op.path_flops(c, v);
@@ -181,6 +187,32 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
     tick();
   }
 
+  const auto check_contracts = [&] {
+    if (!options.equalities) return;
+    std::vector<PathVariant> variants;
+    for (const std::size_t i : wanted) variants.push_back(plan.variants[i]);
+    report.equalities = check_equalities(
+        op, c, inputs, variants,
+        [&](const PathVariant& v, const std::string& contract) {
+          at(path_of(v, plan), fmt::format("while checking the contract {}", contract));
+        },
+        {options.determinism, options.determinism ? options.program : std::string()});
+    tick();
+  };
+  if (options.checks) {
+    for (const Ran& one : ran) {
+      Result& result = report.results[one.result];
+      result.verdict =
+          check_properties(op, c, inputs, one.variant, one.judged, [&](const std::string& doing) {
+            at(one.result, doing);
+            tick();
+          });
+      result.status = result.memory_violated ? Status::failed : result.verdict.status;
+    }
+    check_contracts();
+    return report;
+  }
+
   at({}, "while being judged");
   const std::vector<Pair> pairs = op.pairs(c, inputs);
   std::vector<Candidate> candidates;
@@ -192,8 +224,11 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   }
   const std::vector<bool> chosen = choose_pairs(
       pairs, options.pairs, op.cost(c).flops * oracle_runs(wanted_fields(candidates)), seed);
+  std::optional<Certifier> certifier;
+  if (options.certificate) certifier.emplace(op, c, candidates, ran.front().judged);
   const CaseJudgement judgement =
-      judge_case(op, c, inputs, pairs, chosen, candidates, [&](Index) { tick(); });
+      judge_case(op, c, inputs, pairs, chosen, certifier ? certifier->candidates() : candidates,
+                 [&](Index) { tick(); });
   report.mistrusted = judgement.mistrusted;
   report.pairs = judgement.pairs;
   report.sampled = judgement.sampled;
@@ -204,15 +239,15 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
                     : report.mistrusted    ? Status::mistrusted
                                            : result.verdict.status;
   }
-  if (options.equalities) {
-    std::vector<PathVariant> variants;
-    for (const std::size_t i : wanted) variants.push_back(plan.variants[i]);
-    report.equalities = check_equalities(
-        op, c, inputs, variants, [&](const PathVariant& v, const std::string& contract) {
-          at(path_of(v, plan), fmt::format("while checking the contract {}", contract));
-        });
+  if (certifier) {
+    at({}, "while the oracle was certified");
+    const Certifier::Certificate certificate = certifier->finish(inputs, pairs, chosen);
+    std::vector<Result*> results;
+    for (const Ran& one : ran) results.push_back(&report.results[one.result]);
+    apply_certificate(certificate, results);
     tick();
   }
+  check_contracts();
   return report;
 }
 

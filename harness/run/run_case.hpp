@@ -25,6 +25,10 @@ struct RunOptions {
   bool equalities = true;
   // Every path that is not exact is held against its own emulation too, as one on a device is.
   bool emulated = false;
+  bool determinism = false;  // observe what no contract promises as well
+  std::string program;       // for that: a program of ours (EqualityOptions)
+  bool checks = false;       // properties instead of the oracle (properties.hpp)
+  bool certificate = false;  // of the oracle (certificate.hpp)
   // Elements of an output and pair to be recorded (output_sample.hpp); absent: nothing is.
   std::optional<Index> recorded_elements;
   double max_flops = 1e12;                    // of one path; above it the path is UNSUPPORTED

@@ -171,6 +171,19 @@ TEST_F(Doctor, APathThatNoHardInputCanRunIsNamed) {
 }
 
 // simple_gla, which declares something else: what no tree can be made to hold.
+// An operator whose oracle nobody bounds.
+class Uncertified : public FaultyOperator {
+ public:
+  Uncertified() : FaultyOperator(operator_of(parse_case("simple_gla.backward", grammars()))) {}
+  PairOutputs extended_oracle(const Case&, const Tensors&, const Pair&) const override {
+    return {};
+  }
+  std::optional<AdjointIdentity> adjoint_identity(const Case&, const Tensors&,
+                                                  const Pair&) const override {
+    return std::nullopt;
+  }
+};
+
 class Misdeclared : public FaultyOperator {
  public:
   Misdeclared() : FaultyOperator(operator_of(parse_case("simple_gla", grammars()))) {}
@@ -227,6 +240,17 @@ TEST(DoctorOfAnOperator, APairExistsAndIsRun) {
   expect_missing(check_bitwise_pairs(op, lines({"simple_gla T=20000 H=1"})), "runs both");
   op.declared_pairs = {{"one", "chunked", "fused[steps=2]", "the same"}};
   expect_missing(check_bitwise_pairs(op, lines({"simple_gla T=9"})), "steps");
+}
+
+TEST(DoctorOfAnOperator, AnOracleHasACertificate) {
+  const HardInputs inputs = lines({"simple_gla.backward T=9", "simple_gla.backward T=3"});
+  const Uncertified op;
+  const Finding finding = check_certificate(op, inputs);
+  ASSERT_EQ(finding.missing.size(), 2u);
+  expect_contains(finding.missing[0], "nothing bounds the error of its oracle");
+  expect_contains(finding.missing[1], "forward-mode derivatives");
+  const Operator& own = operator_of(parse_case("simple_gla.backward", grammars()));
+  EXPECT_TRUE(check_certificate(own, inputs).ok());
 }
 
 TEST(DoctorOfAnOperator, ARegimeIsOfAKey) {

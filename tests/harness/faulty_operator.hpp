@@ -106,6 +106,36 @@ class FaultyOperator : public Operator {
     return own_.form_meaning(form);
   }
   bool on_grid_by_nature(const Case& c) const override { return own_.on_grid_by_nature(c); }
+  std::vector<std::string> linear_inputs(const Case& c) const override {
+    return own_.linear_inputs(c);
+  }
+  std::vector<std::string> nonlinear_outputs() const override { return own_.nonlinear_outputs(); }
+  std::vector<std::string> gate_inputs() const override { return own_.gate_inputs(); }
+  bool independent_sequences(const Case& c) const override { return own_.independent_sequences(c); }
+  std::vector<std::string> adjoint_outputs() const override { return own_.adjoint_outputs(); }
+  Tensors size_inputs(const Case& c, const Tensors& inputs) const override {
+    return own_.size_inputs(c, inputs);
+  }
+  Tensors term_sizes(const Case& c, const PathVariant& v, const Tensors& inputs,
+                     const Tensors& sums) const override {
+    return own_.term_sizes(c, v, inputs, sums);
+  }
+  std::vector<Euler> euler_identities() const override { return own_.euler_identities(); }
+  std::vector<Residual> residuals(const Case& c, const Tensors& inputs, const Tensors& outputs,
+                                  const Tensors& sizes) const override {
+    return own_.residuals(c, inputs, outputs, sizes);
+  }
+  std::vector<ClosedForm> closed_forms(const Case& c, const Tensors& inputs) const override {
+    return own_.closed_forms(c, inputs);
+  }
+  PairOutputs extended_oracle(const Case& c, const Tensors& inputs,
+                              const Pair& pair) const override {
+    return own_.extended_oracle(c, inputs, pair);
+  }
+  std::optional<AdjointIdentity> adjoint_identity(const Case& c, const Tensors& inputs,
+                                                  const Pair& pair) const override {
+    return own_.adjoint_identity(c, inputs, pair);
+  }
   std::vector<CarriedState> carried_states() const override { return own_.carried_states(); }
   Index resume_interval(const PathVariant& v) const override { return own_.resume_interval(v); }
 

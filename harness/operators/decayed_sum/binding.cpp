@@ -9,6 +9,7 @@
 
 #include "harness/operators/registry.hpp"
 #include "harness/operators/with_recipe.hpp"
+#include "reference/core/dual.hpp"
 #include "reference/decayed_sum/backward.hpp"
 #include "reference/decayed_sum/scan.hpp"
 
@@ -227,6 +228,13 @@ class DecayedSumBase : public Operator {
     return widened(compute<Exact>("recurrent", p));
   }
 
+  PairOutputs extended_oracle(const Case&, const Tensors& inputs, const Pair& pair) const override {
+    return widened(
+        compute<Extended>("recurrent", gather<long double>(bind_inputs(inputs), place(pair))));
+  }
+
+  std::vector<std::string> gate_inputs() const override { return {"g"}; }
+
   PairOutputs emulate(const Case&, const PathVariant& variant, const Tensors& inputs,
                       const Pair& pair) const override {
     return with_recipe(variant.recipe, [&](auto recipe) {
@@ -242,9 +250,6 @@ class DecayedSumBase : public Operator {
         flops_(flops),
         paths_(std::move(paths)) {}
 
- private:
-  static constexpr bool is_backward = std::is_same_v<In, HostBackwardInputs>;
-
   static Place place(const Pair& pair) { return {pair.sequence, pair.value_head}; }
 
   static In bind_inputs(const Tensors& tensors) {
@@ -253,6 +258,9 @@ class DecayedSumBase : public Operator {
         x, [&](std::string_view name, auto& view, auto...) { bind(find(tensors, name), view); });
     return x;
   }
+
+ private:
+  static constexpr bool is_backward = std::is_same_v<In, HostBackwardInputs>;
 
   template <class View>
   TensorSpec spec(const Case& c, std::string_view name, const View& view, ElementClass kind,
@@ -307,6 +315,43 @@ class DecayedSum final : public DecayedSumBase<HostInputs, HostOutputs> {
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
     return tensor == "ht" && pair.length == 0 && c.get("state") == "none";
   }
+  std::vector<std::string> linear_inputs(const Case&) const override { return {"x", "h0"}; }
+
+  // Without decay y_t is the sum of what came until then.
+  std::vector<ClosedForm> closed_forms(const Case& c, const Tensors& inputs) const override {
+    const HostInputs given = bind_inputs(inputs);
+    ClosedForm form{"open gates", {}, {}, {}};
+    for (const Tensor& tensor : inputs)
+      form.inputs.push_back(
+          tensor.name() != "g" ? tensor : Tensor::allocate("g", tensor.type(), tensor.axes()));
+    for (const TensorSpec& spec : outputs(c))
+      for (Tensors* const list : {&form.outputs, &form.sizes})
+        list->push_back(Tensor::allocate(spec.name, ElementType::float64, spec.axes));
+    for (const Pair& pair : pairs(c, inputs)) {
+      const Matrix<double> x = gather<double>(given.terms, place(pair));
+      Matrix<double> sum = gather<double>(given.initial_state, place(pair), x.cols());
+      Matrix<double> size = sum.cwiseAbs();
+      Result<double> sums{x, sum}, sizes{x, size};
+      for (Index t = 0; t < x.rows(); ++t) {
+        sums.y.row(t) = sum += x.row(t);
+        sizes.y.row(t) = size += x.row(t).cwiseAbs();
+      }
+      sums.ht = sum;
+      sizes.ht = size;
+      HostOutputs y, of_y;
+      const auto to = [](Tensors& tensors) {
+        return [&tensors](std::string_view name, auto& view, auto...) {
+          bind(find(tensors, name), view);
+        };
+      };
+      output_tensors(y, to(form.outputs));
+      output_tensors(of_y, to(form.sizes));
+      scatter(sums, place(pair), y);
+      scatter(sizes, place(pair), of_y);
+    }
+    return {form};
+  }
+
   std::vector<CarriedState> carried_states() const override { return {{"h0", "ht"}}; }
   Index resume_interval(const PathVariant& variant) const override {
     return variant.path == "recurrent" ? 1 : 0;  // the tree changes when time is cut
@@ -329,6 +374,41 @@ class DecayedSumBackward final : public DecayedSumBase<HostBackwardInputs, HostB
     const bool no_state = c.get("state") == "none" && pair.length == 1;  // dg_0 multiplies h0
     return (no_dy && c.get("dht") == "none") || (tensor == "dg" && no_state);
   }
+  std::vector<std::string> linear_inputs(const Case&) const override { return {"dy", "dht"}; }
+  std::vector<std::string> adjoint_outputs() const override { return {"dx"}; }
+  std::vector<Euler> euler_identities() const override { return {{"x and h0", {"x", "h0"}}}; }
+
+  std::optional<AdjointIdentity> adjoint_identity(const Case& c, const Tensors& inputs,
+                                                  const Pair& pair) const override {
+    const auto p = gather<double>(bind_inputs(inputs), place(pair));
+    const Gradients<double> gradients = compute<Exact>("recurrent", p);
+    AdjointIdentity result;
+    result.chain = static_cast<double>(p.time() + p.value() + 4);
+    const auto join = [&](std::string_view name, const auto& x, const auto& gradient) {
+      const RandomStream stream(static_cast<std::uint64_t>(c.integer("seed")), name);
+      auto moved = x.template cast<DualNumber>().eval();
+      for (Index i = 0; i < x.size(); ++i) {
+        const double direction =
+            stream.normal(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(pair.number));
+        moved.data()[i] = dual(x.data()[i], direction);
+        result.backward += direction * gradient.data()[i];
+        result.size += std::abs(direction * gradient.data()[i]);
+      }
+      return moved;
+    };
+    const Problem<DualNumber> along{join("x", p.x, gradients.dx),
+                                    join("g", p.log_decay, gradients.dg),
+                                    join("h0", p.h0, gradients.dh0)};
+    const Result<DualNumber> moved = recurrent<Dual>(along);
+    const auto inner = [](const Matrix<double>& gradient, const Matrix<DualNumber>& y) {
+      double sum = 0;
+      for (Index i = 0; i < y.size(); ++i) sum += gradient.data()[i] * derivative_of(y.data()[i]);
+      return sum;
+    };
+    result.forward = inner(p.dy, moved.y) + inner(p.dht, moved.ht);
+    return result;
+  }
+
   std::vector<CarriedState> carried_states() const override { return {}; }
   Index resume_interval(const PathVariant&) const override { return 0; }
 };

@@ -282,6 +282,21 @@ class Mamba3Step final : public Operator {
     return how.field == Field::carry ? call.outputs("recurrent", CarryNoise(how), how)
                                      : call.outputs("recurrent", Exact{}, how);
   }
+  PairOutputs extended_oracle(const Case& c, const Tensors& inputs,
+                              const Pair& pair) const override {
+    return Call(c, inputs, pair.sequence, pair.value_head).outputs("recurrent", Extended{}, {});
+  }
+
+  // Keys and angles are carried as well, which are not linear in them.
+  std::vector<std::string> linear_inputs(const Case&) const override {
+    return {"x", "x_state", "state"};
+  }
+  std::vector<std::string> nonlinear_outputs() const override { return {"k_state", "angle_state"}; }
+  std::vector<std::string> gate_inputs() const override { return {"A"}; }
+  bool independent_sequences(const Case& c) const override { return !options(c).sequential; }
+  // A rotation adds differences of products.
+  Tensors size_inputs(const Case&, const Tensors&) const override { return {}; }
+
   PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                       const Pair& pair) const override {
     const Call call(c, inputs, pair.sequence, pair.value_head);
@@ -388,7 +403,9 @@ class Mamba3Step final : public Operator {
     Run run(std::string_view path, const Recipe& recipe, const Perturbation& how,
             const PathNoise& noise) const {
       using Scalar = ScalarOf<Recipe>;
-      constexpr bool exact = std::is_same_v<Scalar, double>;
+      // long double bounds the oracle's own error: like it, it keeps what is carried as it is.
+      constexpr bool is_double = std::is_same_v<Scalar, double>,
+                     exact = is_double || std::is_same_v<Scalar, long double>;
       auto p = mamba3::gather<Scalar>(lanes.x, lanes.pools, lanes.options, own, head);
       if (const std::optional<Lanes::Store> before = predecessor()) {
         Call other = *this;
@@ -396,7 +413,7 @@ class Mamba3Step final : public Operator {
         other.own = lanes.at(before->sequence);
         mamba3::Carried<double> left =
             other.run(path, recipe, how, noise).after[static_cast<std::size_t>(before->token)];
-        if constexpr (exact) store(left, before->token, noise);
+        if constexpr (is_double) store(left, before->token, noise);
         p.before.state = left.state.template cast<Scalar>();
         p.before.angle = left.angle.template cast<Scalar>();
         if (lanes.options.update_kv_state) {
@@ -404,12 +421,12 @@ class Mamba3Step final : public Operator {
           p.before.x = left.x.template cast<Scalar>();
         }
       }
-      if constexpr (exact) {
+      if constexpr (is_double) {
         perturb(how, p);
         noise.turn(p);
       }
       mamba3::Discrete<Scalar> r = discretise(p);
-      if constexpr (exact) perturb(how, p, r);
+      if constexpr (is_double) perturb(how, p, r);
       const Index offset = mamba3::rounding_offset(lanes.pools, own.source, head);
       const bool between = lanes.options.carry == mamba3::Carry::storage,
                  every_token = lanes.stores() > 1 || lanes.intermediate || lanes.options.sequential;
@@ -418,17 +435,16 @@ class Mamba3Step final : public Operator {
       const auto keep = [&](Index t, mamba3::Carried<Scalar>& carried) {
         if (!angles.empty()) carried.angle = angles[static_cast<std::size_t>(t)];
         if constexpr (exact) {
-          if (between) store(carried, t, noise);
-          if (every_token || t + 1 == own.length) result.after.push_back(carried);
+          if constexpr (is_double)
+            if (between) store(carried, t, noise);
+          if (every_token || t + 1 == own.length) result.after.push_back(in_double(carried));
         } else {
           const auto rounding = mamba3::rounding_after(lanes.options, t);
           if (between) mamba3::round_to_storage(carried, lanes.pools, rounding, offset);
           if (!every_token && t + 1 < own.length) return;
           mamba3::Carried<Scalar> stored = carried;
           mamba3::round_to_storage(stored, lanes.pools, rounding, offset);
-          result.after.push_back(
-              {stored.state.template cast<double>(), stored.k.template cast<double>(),
-               stored.x.template cast<double>(), stored.angle.template cast<double>()});
+          result.after.push_back(in_double(stored));
         }
       };
       if (path == "rotating") {
@@ -440,10 +456,10 @@ class Mamba3Step final : public Operator {
         angles = std::move(rotated.angles);
         p = std::move(rotated.step);
         const ElementType type = lanes.pools.k_state.type();
-        if constexpr (exact) {
+        if constexpr (is_double) {
           noise.store(p.B, "B", 0, type, false);
           noise.store(p.C, "C", 0, type, false);
-        } else {
+        } else if constexpr (!exact) {
           const auto stored = [type](Scalar x) {
             return static_cast<Scalar>(mamba3::rounded_to(type, static_cast<double>(x)));
           };
@@ -453,6 +469,11 @@ class Mamba3Step final : public Operator {
       }
       result.out = mamba3::recurrent<Recipe>(p, r, keep, recipe).template cast<double>();
       return result;
+    }
+    template <class Scalar>
+    static mamba3::Carried<double> in_double(const mamba3::Carried<Scalar>& carried) {
+      return {carried.state.template cast<double>(), carried.k.template cast<double>(),
+              carried.x.template cast<double>(), carried.angle.template cast<double>()};
     }
     // The errors of storing what is carried behind token t.
     void store(mamba3::Carried<double>& carried, Index t, const PathNoise& noise) const {

@@ -6,6 +6,7 @@
 #include "harness/operators/selective_state_update/contracts.hpp"
 #include "harness/operators/selective_state_update/device.hpp"
 #include "harness/operators/selective_state_update/pool.hpp"
+#include "harness/operators/tensor_edit.hpp"
 #include "harness/operators/with_recipe.hpp"
 #include "reference/selective_state_update/stepwise.hpp"
 
@@ -240,6 +241,32 @@ class SelectiveStateUpdate final : public Operator {
     return how.field == Field::carry ? call.outputs(CarryNoise(how), how)
                                      : call.outputs(Exact{}, how);
   }
+  PairOutputs extended_oracle(const Case& c, const Tensors& inputs,
+                              const Pair& pair) const override {
+    return Call(c, inputs, pair.sequence, pair.value_head).outputs(Extended{}, {});
+  }
+
+  // Codes are not linear, nor is rounding up or down by chance to the bits of a state.
+  std::vector<std::string> linear_inputs(const Case& c) const override {
+    if (ssu::has_codes(type_of(c, ElementClass::state)) || options(c).stochastic) return {};
+    return {"x", "state"};
+  }
+  std::vector<std::string> gate_inputs() const override { return {"A"}; }
+  bool independent_sequences(const Case& c) const override { return !options(c).sequential; }
+  Tensors size_inputs(const Case&, const Tensors& inputs) const override {
+    Tensors result;
+    for (const Tensor& tensor : inputs) {
+      const bool term = tensor.name() == "x" || tensor.name() == "B" || tensor.name() == "C" ||
+                        tensor.name() == "D" || tensor.name() == "state";
+      result.push_back(term ? copy_of(tensor) : tensor);
+      if (term)
+        for_each_element(result.back(), [&](Index, Index at) {
+          result.back().store(at, std::abs(result.back().load(at)));
+        });
+    }
+    return result;
+  }
+
   PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
                       const Pair& pair) const override {
     const Call call(c, inputs, pair.sequence, pair.value_head);
@@ -318,7 +345,9 @@ class SelectiveStateUpdate final : public Operator {
     template <class Recipe>
     Run run(const Recipe& recipe, const Perturbation& how, Index tokens_of_a_call) const {
       using Scalar = ScalarOf<Recipe>;
-      constexpr bool is_double = std::is_same_v<Scalar, double>;
+      // long double bounds the oracle's own error: like it, it keeps states as they are.
+      constexpr bool is_double = std::is_same_v<Scalar, double>,
+                     keeps_states = is_double || std::is_same_v<Scalar, long double>;
       ssu::Problem<Scalar> p = ssu::gather<Scalar>(x, pool, options, own, head);
       if (const std::optional<Store> before = predecessor()) {
         Call other = *this;
@@ -335,8 +364,8 @@ class SelectiveStateUpdate final : public Operator {
       const bool every_token = stores_of(x, options) > 1 || intermediate || options.sequential;
       const auto keep = [&](Index t, Matrix<Scalar>& state) {
         const bool kept = every_token || t + 1 == own.length;
-        if constexpr (is_double) {
-          if (kept) result.after.push_back(state);
+        if constexpr (keeps_states) {
+          if (kept) result.after.push_back(state.template cast<double>());
         } else {
           const bool call_ends = tokens_of_a_call > 0 && (t + 1) % tokens_of_a_call == 0;
           if (!kept && !call_ends) return;

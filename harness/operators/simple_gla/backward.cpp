@@ -3,6 +3,7 @@
 
 #include "harness/operators/registry.hpp"
 #include "harness/operators/simple_gla/binding.hpp"
+#include "harness/operators/simple_gla/certificate.hpp"
 #include "harness/operators/simple_gla/device.hpp"
 #include "harness/operators/simple_gla/gate_gradient_error.hpp"
 
@@ -253,10 +254,173 @@ class SimpleGlaBackward final
     return result;
   }
 
+  PairOutputs extended_oracle(const Case& c, const Tensors& inputs,
+                              const Pair& pair) const override {
+    return pair_outputs(c, extended(problem<long double>(c, inputs, pair)), pair);
+  }
+  std::optional<AdjointIdentity> adjoint_identity(const Case& c, const Tensors& inputs,
+                                                  const Pair& pair) const override {
+    return simple_gla_binding::adjoint_identity(
+        problem(c, inputs, pair), static_cast<std::uint64_t>(c.integer("seed")), pair.number);
+  }
+
+  std::vector<std::string> linear_inputs(const Case&) const override { return {"do", "dht"}; }
+  std::vector<std::string> adjoint_outputs() const override { return {"dk", "dv"}; }
+  std::vector<Euler> euler_identities() const override {
+    return {{"v and h0", {"v", "h0"}}, {"k and h0", {"k", "h0"}}, {"q", {"q"}, false}};
+  }
+
+  // Outside of the recurrence dg_t is a sum over what is left of its chunk (or sequence) of
+  // q . dq - k . dk, and a bracket made of the products of all of it: as large as all of them.
+  Tensors term_sizes(const Case& c, const PathVariant& variant, const Tensors& inputs,
+                     const Tensors& sums) const override {
+    if (variant.form() == "recurrent") return sums;
+    const Index chunk =
+        variant.get("dg_form", path_keys()) == "global"
+            ? dimensions(c).time + 1
+            : variant.integer("chunk", path_keys()) * variant.integer("dg_chunks", path_keys());
+    Tensors result = sums;
+    Tensor* const dg = find(result, "dg");
+    Tensor* const dg_gamma = find(result, "dg_gamma");
+    if (dg == nullptr && dg_gamma == nullptr) return result;
+    if (dg_gamma != nullptr) *dg_gamma = like(*dg_gamma);
+    if (dg != nullptr) *dg = like(*dg);
+    for (const Pair& pair : pairs(c, inputs)) {
+      const Terms terms(inputs, sums, pair);
+      for (Index begin = 0; begin < pair.length; begin += chunk) {
+        const Index end = std::min(begin + chunk, pair.length);
+        double size = 0;
+        for (Index t = begin; t < end; ++t) size += terms.query(t, true) + terms.key(t, true);
+        for (Index t = begin; t < end; ++t) {
+          const double own = size + terms.gate(t) + terms.gate(end - 1);
+          if (dg != nullptr)
+            dg->view<Batch, Time, ValueHead>().store(own, Batch{pair.batch}, terms.token(t),
+                                                     ValueHead{pair.value_head});
+          if (dg_gamma != nullptr) {
+            auto view = dg_gamma->view<ValueHead>();
+            view.store(view.load(ValueHead{pair.value_head}) + own, ValueHead{pair.value_head});
+          }
+        }
+      }
+    }
+    return result;
+  }
+
+  // <dS_t, S_t> = dg_t + k_t . dk_t = dg_{t+1} + q_t . dq_t, summed over the value heads of a head;
+  // and dg of the first token is <h0, dh0>.
+  std::vector<Residual> residuals(const Case& c, const Tensors& inputs, const Tensors& outputs,
+                                  const Tensors& sizes) const override {
+    for (const char* const name : {"dq", "dk", "dg"})
+      if (find(outputs, name) == nullptr) return {};
+    const Index group = dimensions(c).value_heads / dimensions(c).heads;
+    Residual step{"gate recurrence", "dg", "", 0, 0},
+        first{"gate of the first token", "dg", "", 0, 0};
+    const auto keep = [](Residual& worst, double value, double size, const std::string& at) {
+      const bool larger = worst.at.empty() || std::isnan(value) ||
+                          std::abs(value) * worst.size > std::abs(worst.value) * size;
+      if (!larger || std::isnan(worst.value)) return;
+      worst.value = value;
+      worst.size = size;
+      worst.at = at;
+    };
+    const std::vector<Pair> all = pairs(c, inputs);
+    for (std::size_t p = 0; p + static_cast<std::size_t>(group) <= all.size();
+         p += static_cast<std::size_t>(group)) {
+      std::vector<Terms> own, size;
+      for (std::size_t i = 0; i < static_cast<std::size_t>(group); ++i) {
+        own.emplace_back(inputs, outputs, all[p + i]);
+        size.emplace_back(inputs, sizes, all[p + i]);
+      }
+      const Index length = all[p].length;
+      for (Index t = 0; t + 1 < length; ++t) {
+        double value = own[0].key(t, false) - own[0].query(t, false),
+               terms = size[0].key(t, true) + size[0].query(t, true);
+        for (std::size_t i = 0; i < own.size(); ++i) {
+          value += own[i].gate(t) - own[i].gate(t + 1);
+          terms += size[i].gate(t) + size[i].gate(t + 1);
+        }
+        keep(step, value, terms,
+             fmt::format("sequence {}, head {}, t={}", all[p].sequence, all[p].head,
+                         own[0].token(t).index));
+      }
+      const Tensor *const h0 = find(inputs, "h0"), *const dh0 = find(outputs, "dh0");
+      for (std::size_t i = 0; i < own.size() && length > 0; ++i) {
+        if (h0 != nullptr && dh0 == nullptr) continue;
+        double value = own[i].gate(0), terms = size[i].gate(0);
+        if (h0 != nullptr) {
+          const auto state = h0->const_view<Sequence, ValueHead, groundstate::Key, Value>(),
+                     gradient = dh0->const_view<Sequence, ValueHead, groundstate::Key, Value>(),
+                     of_gradient = find(sizes, "dh0")
+                                       ->const_view<Sequence, ValueHead, groundstate::Key, Value>();
+          const Dimensions n = dimensions(c);
+          for (Index k = 0; k < n.key; ++k)
+            for (Index j = 0; j < n.value; ++j) {
+              const auto at = [&](const auto& view) {
+                return view.load(Sequence{all[p + i].sequence}, ValueHead{all[p + i].value_head},
+                                 groundstate::Key{k}, Value{j});
+              };
+              value -= at(state) * at(gradient);
+              terms += std::abs(at(state)) * at(of_gradient);
+            }
+        }
+        keep(first, value, terms,
+             fmt::format("sequence {}, value head {}", all[p + i].sequence, all[p + i].value_head));
+      }
+    }
+    std::vector<Residual> result;
+    for (Residual& own : {std::ref(step), std::ref(first)})
+      if (!own.at.empty()) result.push_back(std::move(own));
+    return result;
+  }
+
   std::vector<CarriedState> carried_states() const override { return {}; }
   Index resume_interval(const PathVariant&) const override { return 0; }
 
  private:
+  static Tensor like(const Tensor& tensor) {
+    return Tensor::allocate(tensor.name(), tensor.type(), tensor.axes(), tensor.storage_order());
+  }
+
+  // The products that make dg, of one pair, by token in the order of processing.
+  struct Terms {
+    Terms(const Tensors& inputs, const Tensors& outputs, const Pair& own)
+        : pair(own),
+          q(rows(inputs, "q")),
+          k(rows(inputs, "k")),
+          dq(rows(outputs, "dq")),
+          dk(rows(outputs, "dk")) {
+      if (const Tensor* const tensor = find(outputs, "dg"))
+        dg = tensor->const_view<Batch, Time, ValueHead>();
+    }
+    Time token(Index t) const {
+      return Time{pair.begin + (pair.reverse ? pair.length - 1 - t : t)};
+    }
+    double query(Index t, bool size) const { return product(q, dq, t, size); }
+    double key(Index t, bool size) const { return product(k, dk, t, size); }
+    double gate(Index t) const {
+      return dg ? dg.load(Batch{pair.batch}, token(t), ValueHead{pair.value_head}) : 0.0;
+    }
+
+   private:
+    using Rows = HostView<const Any, Batch, Time, Head, groundstate::Key>;
+    static Rows rows(const Tensors& tensors, std::string_view name) {
+      return find(tensors, name)->const_view<Batch, Time, Head, groundstate::Key>();
+    }
+    double product(const Rows& x, const Rows& y, Index t, bool size) const {
+      double sum = 0;
+      for (Index i = 0; i < x.extent<groundstate::Key>(); ++i) {
+        const double term =
+            x.load(Batch{pair.batch}, token(t), Head{pair.head}, groundstate::Key{i}) *
+            y.load(Batch{pair.batch}, token(t), Head{pair.head}, groundstate::Key{i});
+        sum += size ? std::abs(term) : term;
+      }
+      return sum;
+    }
+    Pair pair;
+    Rows q, k, dq, dk;
+    HostView<const Any, Batch, Time, ValueHead> dg;
+  };
+
   static std::vector<std::string> output_names(const Case& c) {
     std::vector<std::string> names;
     gla::HostBackwardOutputs none;

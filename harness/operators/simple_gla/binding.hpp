@@ -108,6 +108,8 @@ class SimpleGlaBase : public Operator {
     return {{form, plain}};
   }
 
+  std::vector<std::string> gate_inputs() const override { return {"g", "g_gamma"}; }
+
   bool on_grid_by_nature(const Case& c) const override {
     return c.get("values") == "integer" || c.get("keys") == "integer" || c.get("keys") == "onehot";
   }
@@ -150,10 +152,11 @@ class SimpleGlaBase : public Operator {
   static gla::Place place(const Case& c, const In& x, const Pair& pair) {
     return gla::place(x, options(c), pair.sequence, pair.value_head);
   }
-  // The problem of a pair, in double.
+  // The problem of a pair.
+  template <class Scalar = double>
   static auto problem(const Case& c, const Tensors& inputs, const Pair& pair) {
     const In x = bind_inputs(inputs);
-    return gla::gather<double>(x, options(c), place(c, x, pair));
+    return gla::gather<Scalar>(x, options(c), place(c, x, pair));
   }
   static Matrix<double> in_token_order(const Matrix<double>& rows, const Pair& pair) {
     return pair.reverse ? Matrix<double>(rows.colwise().reverse()) : rows;

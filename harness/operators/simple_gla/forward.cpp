@@ -3,6 +3,7 @@
 
 #include "harness/operators/registry.hpp"
 #include "harness/operators/simple_gla/binding.hpp"
+#include "harness/operators/simple_gla/certificate.hpp"
 #include "harness/operators/simple_gla/device.hpp"
 
 namespace groundstate::harness {
@@ -213,6 +214,80 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
 
   // What fills the device depends on the batch.
   bool same_alone(const PathVariant& variant) const override { return variant.form() != "auto"; }
+
+  PairOutputs extended_oracle(const Case& c, const Tensors& inputs,
+                              const Pair& pair) const override {
+    return pair_outputs(extended(problem<long double>(c, inputs, pair)), pair);
+  }
+
+  std::vector<std::string> linear_inputs(const Case&) const override { return {"v", "h0"}; }
+
+  // Open gates, keys that name a row: o_t is the row that q_t names, h0 and the values of its keys
+  // up to t.
+  std::vector<ClosedForm> closed_forms(const Case& c, const Tensors& inputs) const override {
+    const gla::HostInputs given = bind_inputs(inputs);
+    const gla::Shape n = gla::shape(given);
+    ClosedForm form{"open gates and one-hot keys", {}, {}, {}};
+    for (const Tensor& tensor : inputs) {
+      const bool names = tensor.name() == "q" || tensor.name() == "k",
+                 gate = tensor.name() == "g" || tensor.name() == "g_gamma";
+      if (!names && !gate) {
+        form.inputs.push_back(tensor);
+        continue;
+      }
+      form.inputs.push_back(
+          Tensor::allocate(tensor.name(), tensor.type(), tensor.axes(), tensor.storage_order()));
+      for (Index b = 0; names && b < n.batch; ++b)
+        for (Index t = 0; t < n.time; ++t)
+          for (Index h = 0; h < n.heads; ++h)
+            form.inputs.back().view<Batch, Time, Head, groundstate::Key>().store(
+                1, Batch{b}, Time{t}, Head{h}, groundstate::Key{t % n.key});
+    }
+    for (const TensorSpec& spec : outputs(c))
+      for (Tensors* const list : {&form.outputs, &form.sizes})
+        list->push_back(Tensor::allocate(spec.name, ElementType::float64, spec.axes));
+    const double scale = options(c).scale;
+    const auto at = [&](const gla::Place& place, Index j, Index k) {
+      return given.initial_state
+                 ? given.initial_state.load(Sequence{place.sequence}, ValueHead{place.value_head},
+                                            groundstate::Key{k}, Value{j})
+                 : 0.0;
+    };
+    for (const Pair& pair : pairs(c, inputs)) {
+      const gla::Place place = SimpleGla::place(c, given, pair);
+      Matrix<double> rows(n.key, n.value), sizes;
+      for (Index k = 0; k < n.key; ++k)
+        for (Index j = 0; j < n.value; ++j) rows(k, j) = at(place, j, k);
+      sizes = rows.cwiseAbs();
+      auto o = form.outputs[0].view<Batch, Time, ValueHead, Value>(),
+           o_size = form.sizes[0].view<Batch, Time, ValueHead, Value>();
+      for (Index t = 0; t < place.length; ++t) {
+        const Time token = place.token(t);
+        const Index key = token.index % n.key;
+        for (Index j = 0; j < n.value; ++j) {
+          const double v =
+              given.value.load(Batch{place.batch}, token, ValueHead{place.value_head}, Value{j});
+          rows(key, j) += v;
+          sizes(key, j) += std::abs(v);
+          o.store(scale * rows(key, j), Batch{place.batch}, token, ValueHead{place.value_head},
+                  Value{j});
+          o_size.store(std::abs(scale) * sizes(key, j), Batch{place.batch}, token,
+                       ValueHead{place.value_head}, Value{j});
+        }
+      }
+      for (std::size_t output = 1; output < form.outputs.size(); ++output)
+        for (Index k = 0; k < n.key; ++k)
+          for (Index j = 0; j < n.value; ++j) {
+            const Sequence sequence{place.sequence};
+            const ValueHead head{place.value_head};
+            form.outputs[output].view<Sequence, ValueHead, groundstate::Key, Value>().store(
+                rows(k, j), sequence, head, groundstate::Key{k}, Value{j});
+            form.sizes[output].view<Sequence, ValueHead, groundstate::Key, Value>().store(
+                sizes(k, j), sequence, head, groundstate::Key{k}, Value{j});
+          }
+    }
+    return {form};
+  }
 
   std::vector<CarriedState> carried_states() const override { return {{"h0", "ht"}}; }
 
