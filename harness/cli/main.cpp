@@ -55,6 +55,7 @@ int parse_and_act(int argc, char** argv) {
   add_record(app, action);
   add_judge(app, action);
   add_golden(app, action);
+  add_calibrate(app, action);
   add_doctor(app, action);
   add_report(app, action);
   check_verb(app, argc, argv);
