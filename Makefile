@@ -2,6 +2,7 @@
 # make; they install what is missing first (cmake/install_packages.sh).
 JOBS ?= $(shell nproc)
 evidence = $(wildcard data/evidence/quick*.h5)
+calibration = $(wildcard data/calibration/*.jsonl)
 FUZZ_SECONDS ?= 60
 FUZZ_FILES ?= 10000
 configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
@@ -13,7 +14,8 @@ demo: packages
 	mkdir -p reports/demo
 	build/cpu/groundstate run @data/quick.cases -o reports/demo/results.jsonl
 	$(if $(evidence),build/cpu/groundstate judge $(evidence))
-	build/cpu/groundstate report reports/demo/results.jsonl $(evidence) data/timings_h100.jsonl -o reports/demo
+	build/cpu/groundstate report reports/demo/results.jsonl $(evidence) data/timings_h100.jsonl $(calibration) \
+	  -o reports/demo
 	@echo "Open reports/demo/index.html; the results are in reports/demo/results.jsonl, one JSON object a line."
 
 test: packages

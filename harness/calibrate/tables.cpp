@@ -400,14 +400,12 @@ std::string escaped(const std::string& cell) {
 }  // namespace
 
 std::vector<CalibrationTable> calibration_tables(const std::vector<CalibrationRecord>& records) {
-  std::vector<CalibrationTable> all = {
+  return {
       studies(records),       honest(records, false),  honest(records, true),
       regimes(records, true), regimes(records, false), sizes(records),
       false_alarms(records),  detection(records),      seen_by(records),
       power(records, true),   power(records, false),   state(records),
   };
-  std::erase_if(all, [](const CalibrationTable& own) { return own.rows.empty(); });
-  return all;
 }
 
 std::string markdown(const CalibrationTable& table) {
@@ -436,9 +434,10 @@ std::string with_tables(std::string page, const std::vector<CalibrationRecord>& 
     const auto table = std::find_if(tables.begin(), tables.end(),
                                     [&](const CalibrationTable& own) { return own.name == name; });
     if (table == tables.end())
-      throw UsageError(fmt::format("the records fill no table '{}'", name));
+      throw UsageError(fmt::format("there is no table '{}' of a calibration", name));
     const std::size_t from = name_end + closing.size();
-    const std::string text = fmt::format("\n{}\n\n{}\n", table->title, markdown(*table));
+    const std::string text = fmt::format(
+        "\n{}\n\n{}\n", table->title, table->rows.empty() ? "Not measured.\n" : markdown(*table));
     page.replace(from, stop - from, text);
     at = from + text.size();
   }

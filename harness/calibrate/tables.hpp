@@ -16,7 +16,7 @@ struct CalibrationTable {
   std::size_t texts = 1;  // the first so many columns are words, the others numbers
 };
 
-// All tables that the records fill, in the order of the page.
+// All tables, in the order of the page; one that the records say nothing of has no rows.
 std::vector<CalibrationTable> calibration_tables(const std::vector<CalibrationRecord>& records);
 
 // GitHub's Markdown.

@@ -78,6 +78,9 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
                                          plural(judged, "judged result", "judged results"));
   if (records.results.empty() && !timings.empty())
     headline = plural(static_cast<Index>(timings.size()), "timing", "timings");
+  else if (records.results.empty() && !records.calibrations.empty())
+    headline =
+        plural(static_cast<Index>(records.calibrations.size()), "calibration", "calibrations");
   if (const auto failed = std::ranges::count_if(
           timings, [](const auto& own) { return is_failure(own.timing->row.status); });
       failed > 0)

@@ -1,12 +1,12 @@
-// What `run -o` and `compare -o` (harness/run/result.hpp) and `bench -o`
-// (harness/clock/bench_row.hpp) have written, read back; and evidence (*.h5), which has the lines of
-// results case by case.
+// What `run -o` and `compare -o` (harness/run/result.hpp), `bench -o` (harness/clock/bench_row.hpp)
+// and `calibrate -o` (harness/calibrate/record.hpp) have written, read back; and evidence (*.h5),
+// which has the lines of results case by case.
 //
-// A line is one object: a result, a bitwise contract, a raised limit that is a problem, or a
-// timing. Blank lines are skipped. The note of a result from evidence says so, with device and date,
-// and why it is STALE where it is. Throws UsageError for a file that cannot be read or holds no
-// record, for evidence that is not as it was written, and for a line that is no such object, naming
-// file, line and what is wrong with it.
+// A line is one object: a result, a bitwise contract, a raised limit that is a problem, a timing,
+// or a part of a calibration. Blank lines are skipped. The note of a result from evidence says so,
+// with device and date, and why it is STALE where it is. Throws UsageError for a file that cannot
+// be read or holds no record, for evidence that is not as it was written, and for a line that is no
+// such object, naming file, line and what is wrong with it.
 #pragma once
 
 #include <optional>
@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/calibrate/record.hpp"
 #include "harness/clock/bench_row.hpp"
 #include "harness/run/result.hpp"
 
@@ -64,6 +65,7 @@ struct Records {
   std::vector<ReportedContract> contracts;
   std::vector<ReportedProblem> problems;
   std::vector<ReportedTiming> timings;
+  std::vector<CalibrationRecord> calibrations;
   std::vector<std::string> environments;  // each once, as text
 };
 
