@@ -45,8 +45,10 @@ struct Options {
 
 // What the workers share: the next case, and what has become of the others.
 struct Board {
-  std::atomic<Index> next{0}, cases{0}, tensors{0}, failed{0};
+  std::atomic<Index> next{0}, cases{0}, tensors{0}, failed{0}, problems{0};
 };
+
+constexpr Index shown_problems = 10;
 
 fs::path part(const fs::path& folder, int number) {
   return folder / fmt::format("part-{:03}.jsonl", number);
@@ -60,7 +62,7 @@ std::vector<MeasuredCase> measured_before(const fs::path& folder, int& parts) {
     std::ifstream file(part(folder, parts));
     for (std::string line; std::getline(file, line);) {
       const nlohmann::json record = nlohmann::json::parse(line, nullptr, false);
-      if (record.is_discarded()) continue;
+      if (record.is_discarded() || record.contains("problem")) continue;
       if (record.value("program", "") != program)
         throw UsageError(fmt::format("{}: was measured by another program; use an empty folder",
                                      part(folder, parts).string()));
@@ -84,7 +86,11 @@ void work(const std::vector<const StudyCase*>& todo, const fs::path& file, Board
     try {
       measured = measure(own);
     } catch (const std::exception& error) {
-      throw std::runtime_error(fmt::format("{}: {}", own.value.canonical(), error.what()));
+      // One case that cannot be measured must not end the study.
+      lines.write({{"case", own.value.canonical()}, {"problem", error.what()}});
+      if (board.problems++ < shown_problems)
+        fmt::print(stderr, "groundstate: {}: {}\n", own.value.canonical(), error.what());
+      continue;
     }
     nlohmann::json record = to_record(measured);
     record["program"] = program;
@@ -105,7 +111,10 @@ int calibrate(Options options) {
   if (options.study.kernels && device().name.empty()) throw ResourceError(device().missing);
   const std::vector<StudyCase> cases = study(options.study);
   const fs::path folder = options.folder;
-  fs::create_directories(folder);
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error)
+    throw UsageError(fmt::format("{}: cannot be made: {}", folder.string(), error.message()));
   int first_part = 0;
   std::vector<MeasuredCase> measured = measured_before(folder, first_part);
   std::set<std::string> done;
@@ -149,7 +158,8 @@ int calibrate(Options options) {
   for (const nlohmann::json& line : to_records(record)) lines.write(line);
   fmt::print("{}\n{}\n", headline(record), output.string());
   for (const std::string& problem : problems) fmt::print(stderr, "groundstate: {}\n", problem);
-  if (!problems.empty()) throw ResourceError("the study is not complete");
+  if (!problems.empty() || board.problems > 0)
+    throw ResourceError(fmt::format("{} cases could not be measured", board.problems.load()));
   return record.study.tensors == 0 ? nothing_judged : record.study.failed > 0 ? failed : passed;
 }
 

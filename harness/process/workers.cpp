@@ -44,6 +44,7 @@ std::string ended_text(int status) {
 
 std::vector<std::string> run_workers(int count, const std::function<void(int)>& body,
                                      const std::function<void()>& tick) {
+  if (count <= 0) return {};
   std::fflush(nullptr);
   // What an exception said, a line each.
   constexpr std::size_t said_bytes = 1024;
