@@ -62,7 +62,7 @@ const std::vector<Layer> layers = {
     {"harness/doctor/.*", "harness/(case|generate|run|golden|evidence|mutants|doctor)/.*|" +
                               registry + "|" + support_table},
     {"harness/report/.*",
-     "harness/(case|judge|run|clock|evidence|report)/.*|reference/core/.*|" + registry},
+     "harness/(case|judge|run|calibrate|clock|evidence|report)/.*|reference/core/.*|" + registry},
     {"harness/cli/.*", "(harness|reference|gpu)/.*"},
     {"tests/.*", "(tests|harness|reference|gpu)/.*"},
 };

@@ -57,6 +57,7 @@ int parse_and_act(int argc, char** argv) {
   add_judge(app, action);
   add_golden(app, action);
   add_mutate(app, action);
+  add_calibrate(app, action);
   add_doctor(app, action);
   add_report(app, action);
   check_verb(app, argc, argv);

@@ -1,6 +1,7 @@
 // groundstate report F.jsonl... -o DIR, report diff A.jsonl B.jsonl: results for people who look.
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -23,9 +24,19 @@ struct Options {
   PageOptions page;
 };
 
-int report(const Options& options) {
+// Where the page of the judge is, seen from a folder; empty where this is not the tree.
+std::string judge_page_from(const std::filesystem::path& folder) {
+  const std::filesystem::path page = "harness/judge/README.md";
+  std::error_code error;
+  if (!std::filesystem::exists(page, error)) return "";
+  const std::filesystem::path relative = std::filesystem::relative(page, folder, error);
+  return error ? "" : relative.generic_string();
+}
+
+int report(Options options) {
   const Records records = read_records(options.files);
   const Overview overview(records);
+  options.page.judge_page = judge_page_from(options.folder);
   const Page html = page(records, overview, options.page);
   write_files(options.folder, {{"index.html", html.html},
                                {"summary.md", summary(records, overview)},
@@ -101,7 +112,8 @@ void add_report(CLI::App& app, Action& action) {
       "report", "Make HTML with pictures, Markdown, CSV and JUnit from recorded results");
   verb->add_option(
           "file", options->files,
-          "JSON Lines that run -o, compare -o and bench -o have written, and evidence (*.h5)")
+          "JSON Lines that run -o, compare -o, bench -o and calibrate -o have written, and "
+          "evidence (*.h5)")
       ->check(file_name);
   verb->add_option("-o,--output", options->folder,
                    "Folder for index.html, summary.md, results.csv and junit.xml")

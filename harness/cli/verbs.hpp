@@ -21,6 +21,7 @@ void add_record(CLI::App& app, Action& action);
 void add_judge(CLI::App& app, Action& action);
 void add_golden(CLI::App& app, Action& action);
 void add_mutate(CLI::App& app, Action& action);
+void add_calibrate(CLI::App& app, Action& action);
 void add_doctor(CLI::App& app, Action& action);
 void add_report(CLI::App& app, Action& action);
 

@@ -17,11 +17,11 @@ struct LimitRow {
 };
 
 // Diagonal decay and gradients of its gates: the larger of twice the largest honest triple measured
-// on our emulations, forward and backward (command: groundstate_calibrate 3, output in
-// data/honest_triples.md) and of the study's row. Its row for gate gradients with 16-bit operands
-// is not taken: it was measured in units that are larger by orders of magnitude (the form term
-// there has the operands' roundoff). The delta rule's are the study's until an operator is here to
-// be measured.
+// on our emulations of simple_gla, forward and backward, with three seeds, and of the study's row.
+// `make calibrate` measures all operators with twenty (harness/judge/README.md). The study's row for
+// gate gradients with 16-bit operands is not taken: it was measured in units that are larger by
+// orders of magnitude (the form term there has the operands' roundoff). The delta rule's are the
+// study's until an operator is here to be measured.
 constexpr std::array<LimitRow, 7> limit_table = {{
     // recipe                  diagonal           delta             gate gradient
     {"exact", /*            */ {1.7, 16, 30}, /**/ {1.6, 11, 24}, {2.3, 11, 12}},

@@ -10,8 +10,8 @@
 // taken for one independent error, since the elements of a row share the roundings of its gate and
 // its state. The gate gradients of a chunk are sums to its end and share most of their terms.
 //
-// Source of the numbers: limits.cpp, from `groundstate_calibrate` (data/honest_triples.md) and the
-// study of the scale, section 6.
+// Source of the numbers: limits.cpp; harness/judge/README.md derives them, with what honest
+// implementations reach.
 #pragma once
 
 #include <cstdint>

@@ -19,6 +19,8 @@ namespace groundstate::harness {
 struct PageOptions {
   // Results whose case or path contains one of these are drawn as well.
   std::vector<std::string> chosen;
+  // Where harness/judge/README.md is, seen from the page; empty: no link.
+  std::string judge_page;
 };
 
 struct Page {

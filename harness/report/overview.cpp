@@ -79,6 +79,10 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
                                          plural(judged, "judged result", "judged results"));
   if (records.results.empty() && !timings.empty())
     headline = plural(static_cast<Index>(timings.size()), "timing", "timings");
+  if (records.results.empty() && timings.empty() && records.mutants.empty() &&
+      !records.calibrations.empty())
+    headline =
+        plural(static_cast<Index>(records.calibrations.size()), "calibration", "calibrations");
   if (!records.mutants.empty()) {
     const auto with = [&](std::string_view status) {
       return std::ranges::count(records.mutants, status, &ReportedMutant::status);

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "harness/calibrate/tables.hpp"
 #include "harness/report/determinism.hpp"
 #include "harness/report/documents.hpp"
 #include "harness/report/gnuplot.hpp"
@@ -263,6 +264,57 @@ list powers_data(const Overview& overview) {
   return powers;
 }
 
+// ---- calibration
+
+// Of each operator and recipe the largest value / limit of clause A.
+list shares_data(const CalibrationRecord& record) {
+  std::vector<std::pair<std::string, double>> shares;
+  for (const HonestGroup& own : record.honest) {
+    if (!own.regime.empty()) continue;
+    const std::string name = fmt::format("{} {}", own.operator_name, own.recipe);
+    auto found = std::ranges::find(shares, name, &std::pair<std::string, double>::first);
+    if (found == shares.end()) found = shares.insert(found, {name, 0});
+    found->second = std::max({found->second, own.ratios[1], own.ratios[2], own.ratios[3]});
+  }
+  list rows;
+  for (const auto& [name, share] : shares)
+    rows.push_back(object{{"name", printable(name)},
+                          {"over", share > 1 ? "over" : ""},
+                          {"width", bar_width(share)},
+                          {"share", short_number(share)}});
+  return rows;
+}
+
+list studies_data(const Records& records) {
+  list studies;
+  for (const CalibrationRecord& own : records.calibrations)
+    studies.push_back(
+        object{{"headline", printable(headline(own))}, {"shares", data(shares_data(own))}});
+  return studies;
+}
+
+list tables_data(const Records& records) {
+  list tables;
+  for (const CalibrationTable& own : calibration_tables(records.calibrations)) {
+    if (own.rows.empty()) continue;
+    list columns, rows;
+    const auto css = [&own](std::size_t i) { return i < own.texts ? "" : "number"; };
+    for (std::size_t i = 0; i < own.columns.size(); ++i)
+      columns.push_back(object{{"css", css(i)}, {"text", printable(own.columns[i])}});
+    for (const std::vector<std::string>& row : own.rows) {
+      list cells;
+      for (std::size_t i = 0; i < row.size(); ++i)
+        cells.push_back(object{{"css", css(i)}, {"text", printable(row[i])}});
+      rows.push_back(object{{"cells", data(cells)}});
+    }
+    tables.push_back(object{{"name", own.name},
+                            {"title", own.title},
+                            {"columns", data(columns)},
+                            {"rows", data(rows)}});
+  }
+  return tables;
+}
+
 // ---- speed
 
 list speed_data(const Overview& overview) {
@@ -467,7 +519,11 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
                  {"evidence", data(evidence)},
                  {"has_contracts", data(!contracts.empty())},
                  {"observed", data(!records.observations.empty())},
-                 {"contracts", data(contracts)}};
+                 {"contracts", data(contracts)},
+                 {"has_calibration", data(!records.calibrations.empty())},
+                 {"studies", data(studies_data(records))},
+                 {"calibration_tables", data(tables_data(records))}};
+  put(root, "judge_page", options.judge_page);
   if (!result.missing_pictures.empty())
     root["missing"] = data(object{{"reason", result.missing_pictures}});
   result.html = kainjow::mustache::mustache(templates::page).render(root);

@@ -363,6 +363,14 @@ void add_record(const std::string& source, const std::string& line, Records& rec
                                 shown(schema.dump(-1, ' ', true, json::error_handler_t::replace)),
                                 record_schema));
   if (record.contains("mutant")) return add_mutant(source, record, records);
+  if (record.contains("calibration")) {
+    try {
+      add_line(record, records.calibrations);
+    } catch (const json::exception&) {
+      throw BadRecord("is no line of a calibration");
+    }
+    return;
+  }
   const RecordOrigin origin{source, text_in(record, "case"), text_in(record, "id"),
                             text_in(record, "operator")};
   if (record.contains("kind")) {

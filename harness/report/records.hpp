@@ -1,12 +1,14 @@
 // What `run -o` and `compare -o` (harness/run/result.hpp), `bench -o`
-// (harness/clock/bench_row.hpp) and `mutate -o` (harness/mutants/score.hpp) have written, read
-// back; and evidence (*.h5), which has the lines of results case by case.
+// (harness/clock/bench_row.hpp), `mutate -o` (harness/mutants/score.hpp) and `calibrate -o`
+// (harness/calibrate/record.hpp) have written, read back; and evidence (*.h5), which has the lines
+// of results case by case.
 //
 // A line is one object: a result, a bitwise contract, an observation of bits that nobody promises,
-// a raised limit that is a problem, a timing, or a mutant. Blank lines are skipped. The note of a
-// result from evidence says so, with device and date, and why it is STALE where it is. Throws
-// UsageError for a file that cannot be read or holds no record, for evidence that is not as it was
-// written, and for a line that is no such object, naming file, line and what is wrong with it.
+// a raised limit that is a problem, a timing, a mutant, or a part of a calibration. Blank lines are
+// skipped. The note of a result from evidence says so, with device and date, and why it is STALE
+// where it is. Throws UsageError for a file that cannot be read or holds no record, for evidence
+// that is not as it was written, and for a line that is no such object, naming file, line and what
+// is wrong with it.
 #pragma once
 
 #include <optional>
@@ -14,6 +16,7 @@
 #include <string_view>
 #include <vector>
 
+#include "harness/calibrate/record.hpp"
 #include "harness/clock/bench_row.hpp"
 #include "harness/run/result.hpp"
 
@@ -75,6 +78,7 @@ struct Records {
   std::vector<ReportedProblem> problems;
   std::vector<ReportedTiming> timings;
   std::vector<ReportedMutant> mutants;
+  std::vector<CalibrationRecord> calibrations;
   std::vector<std::string> environments;  // each once, as text
 };
 

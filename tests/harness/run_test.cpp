@@ -57,7 +57,7 @@ Index honest_tensors(std::string_view line,
   return tensors;
 }
 
-// Seeds and shapes that groundstate_calibrate does not use.
+// Seeds and shapes that the calibration does not use.
 TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
   const Index tensors = honest_tensors(
       "simple_gla T/K/V/values=192/64/96/normal,777/40/24/scaled "
