@@ -165,9 +165,9 @@ MeasuredCase measure(const StudyCase& own) {
   const std::vector<Pair> pairs = op.pairs(c, runs.inputs());
   for (const Pair& pair : pairs) result.longest = std::max(result.longest, pair.length);
 
-  std::vector<const Implementation*> taken;
+  std::vector<const StudyImplementation*> taken;
   std::vector<Tensors> outputs;
-  for (const Implementation& each : own.implementations) {
+  for (const StudyImplementation& each : own.implementations) {
     const PathVariant ran = checked_variant(op, each.runs),
                       declared = checked_variant(op, each.declares);
     if (op.unsupported(c, ran) || op.unsupported(c, declared)) continue;

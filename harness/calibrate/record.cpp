@@ -124,7 +124,7 @@ json to_json(const Spread& x) { return {digits(x.low), digits(x.median), digits(
 Spread spread_in(const json& x) { return {x.at(0), x.at(1), x.at(2)}; }
 json to_json(const RuleTallies& x) {
   json result = json::array();
-  for (const Tally& own : x) result.push_back({own.asked, own.found});
+  for (const RuleTally& own : x) result.push_back({own.asked, own.found});
   return result;
 }
 RuleTallies tallies_in(const json& x) {

@@ -35,10 +35,10 @@ struct Spread {
   double low = 0, median = 0, largest = 0;
 };
 
-struct Tally {
+struct RuleTally {
   Index asked = 0, found = 0;
 };
-using RuleTallies = std::array<Tally, rules.size()>;
+using RuleTallies = std::array<RuleTally, rules.size()>;
 
 struct HonestGroup {
   std::string operator_name, recipe, tensor, regime;

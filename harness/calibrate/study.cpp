@@ -355,8 +355,8 @@ bool names(std::string_view list, std::string_view word) {
   return false;
 }
 
-std::vector<Implementation> implementations_of(const Row& row, const std::string& regime) {
-  std::vector<Implementation> result;
+std::vector<StudyImplementation> implementations_of(const Row& row, const std::string& regime) {
+  std::vector<StudyImplementation> result;
   for (const Honest& own : row.honest)
     if (!names(own.left_out, regime))
       result.push_back(
@@ -368,9 +368,9 @@ std::vector<Implementation> implementations_of(const Row& row, const std::string
 }
 
 // All paths of a case that do, or do not, need a device.
-std::vector<Implementation> default_implementations(const Case& c, bool kernels) {
+std::vector<StudyImplementation> default_implementations(const Case& c, bool kernels) {
   const Operator& op = operator_of(c);
-  std::vector<Implementation> result;
+  std::vector<StudyImplementation> result;
   for (const std::string& text : op.default_variants(c)) {
     const PathVariant variant = parse_path_variant(text, op.path_keys());
     if (op.path(variant.path)->needs_device == kernels) result.push_back({"", text, text, ""});

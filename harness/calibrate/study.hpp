@@ -23,7 +23,7 @@ enum class Spoil : std::uint8_t {
   through_bf16,  // fp32 outputs are rounded to bf16 on the way
 };
 
-struct Implementation {
+struct StudyImplementation {
   std::string fault;     // what is wrong with it; empty: honest
   std::string runs;      // a variant: what is computed
   std::string declares;  // a variant: the recipe and form by which it is judged
@@ -37,7 +37,7 @@ struct StudyCase {
   Case value;
   std::string regime;  // of the sweep that it belongs to: "slow", "A=strong", "quick preset"
   std::string shape;   // "T=64 K=16 V=16"; empty for the quick preset
-  std::vector<Implementation> implementations;
+  std::vector<StudyImplementation> implementations;
 };
 
 struct StudyOptions {

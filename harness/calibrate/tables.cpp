@@ -219,7 +219,7 @@ struct Alarms {
   }
   std::vector<std::string> cells() const {
     std::vector<std::string> result{number(tensors), number(failed)};
-    for (const Tally& own : rejected)
+    for (const RuleTally& own : rejected)
       result.push_back(
           own.asked == 0 ? "" : fmt::format("{} ({})", own.found, percent(own.found, own.asked)));
     return result;
@@ -337,7 +337,7 @@ CalibrationTable seen_by(const std::vector<CalibrationRecord>& records) {
                                    percent(seen.by_a, seen.active)};
     for (std::size_t i = 4; i < study_clauses.size(); ++i)
       cells.push_back(percent(seen.by_clause[i], seen.active));
-    for (const Tally& own : seen.rejected) cells.push_back(percent(own.found, own.asked));
+    for (const RuleTally& own : seen.rejected) cells.push_back(percent(own.found, own.asked));
     table.rows.push_back(std::move(cells));
   }
   return table;

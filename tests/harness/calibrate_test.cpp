@@ -127,7 +127,7 @@ TEST(Study, NamesPathsThatExistAndIsTheSameEveryTime) {
     for (std::size_t i = 0; i < cases.size(); ++i) {
       EXPECT_EQ(cases[i].value, again[i].value);
       const Operator& op = operator_of(cases[i].value);
-      for (const Implementation& own : cases[i].implementations)
+      for (const StudyImplementation& own : cases[i].implementations)
         for (const std::string& text : {own.runs, own.declares, own.sibling}) {
           if (!text.empty()) {
             EXPECT_NO_THROW(checked_variant(op, text)) << text;
@@ -142,7 +142,7 @@ TEST(Study, HasEveryOperatorRecipeAndRegimeOfItsTables) {
   for (const StudyCase& own : study(small())) {
     operators_seen.insert(own.value.operator_name());
     regimes.insert(own.regime);
-    for (const Implementation& each : own.implementations) {
+    for (const StudyImplementation& each : own.implementations) {
       recipes.insert(recipe_of(checked_variant(operator_of(own.value), each.declares)));
       if (!each.honest()) wrong.insert(each.fault);
     }
@@ -167,7 +167,7 @@ TEST(Study, AShareIsAPartOfTheWhole) {
 
 // ---- measuring
 
-StudyCase one_case(const std::string& line, std::vector<Implementation> implementations) {
+StudyCase one_case(const std::string& line, std::vector<StudyImplementation> implementations) {
   return {parse_case(line, grammars()), "slow", "a shape", std::move(implementations)};
 }
 
