@@ -395,7 +395,7 @@ TEST_F(Reports, BadInputIsOneMessageWithFileAndLineAndNothingIsWritten) {
   refused([](json& record) { record["seconds"] = "long"; }, "'seconds' is not a number");
   refused([](json& record) { record["status"] = "FINE"; }, "there is no status 'FINE'");
   refused([](json& record) { record.erase("path"); },
-          "is no result, bitwise contract, raised limit or timing");
+          "is no result, bitwise contract, raised limit, timing or mutant");
   const auto picture = [](json& record) -> json& { return record["tensors"]["o"]["picture"]; };
   refused(
       [&](json& record) {
