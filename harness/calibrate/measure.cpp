@@ -72,7 +72,7 @@ void spoil(Spoil how, const std::vector<TensorSpec>& specs, Tensors& outputs) {
 // The case with its inputs, and what has been computed from them: a variant is run once.
 class Runs {
  public:
-  Runs(const Operator& op, const Case& c)
+  Runs(const MutatedOperator& op, const Case& c)
       : op_(op), case_(c), inputs_(generate(op.inputs(c))), specs_(op.outputs(c)) {}
 
   const Tensors& inputs() const { return inputs_; }
@@ -83,7 +83,8 @@ class Runs {
     const std::vector<TensorSpec> specs = stored(specs_, declared);
     GuardedTensors outputs(stored_for(how, specs, inputs_));
     run_variant(op_, case_, ran, inputs_, outputs.tensors());
-    if (const auto violation = outputs.violation())
+    // What a mutant writes beside its outputs is for others to see.
+    if (const auto violation = outputs.violation(); violation && op_.mutant(ran) == nullptr)
       throw std::logic_error(fmt::format("{}: {}: {}", case_.canonical(), runs, *violation));
     Tensors tensors = op_.judged(case_, inputs_, outputs.tensors());
     spoil(how, stored(op_.judged_outputs(case_), declared), tensors);
@@ -96,7 +97,7 @@ class Runs {
   }
 
  private:
-  const Operator& op_;
+  const MutatedOperator& op_;
   const Case& case_;
   Tensors inputs_;
   std::vector<TensorSpec> specs_;
@@ -158,7 +159,7 @@ std::string letters(const std::array<std::optional<bool>, rules.size()>& accepte
 
 MeasuredCase measure(const StudyCase& own) {
   const Case& c = own.value;
-  const Operator& op = operator_of(c);
+  const MutatedOperator& op = with_mutants(operator_of(c));
   MeasuredCase result{
       c.canonical(), c.operator_name(), own.regime, own.shape, c.integer("seed"), 0, {}};
   Runs runs(op, c);

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <tuple>
+#include <map>
 
 #include "harness/case/sweep.hpp"
 #include "harness/case/text.hpp"
@@ -45,6 +45,9 @@ struct Sweep {
   std::vector<std::string> regimes;
   std::vector<Shape> shapes;
   std::vector<Row> rows, kernels = {};
+  // Keys of the cases on which all mutants are run: together they have what single mutants need
+  // (two gates, groups, ragged and packed sequences, both layouts, padding, several tokens).
+  std::vector<std::string> mutants = {};
 };
 
 const std::string tokens = "state rounded to bf16 after each token",
@@ -280,7 +283,9 @@ const std::vector<Sweep>& sweeps() {
         {"T=2048 H=1 K=16 V=16", 4},
         {"T=4096 H=1 K=16 V=8", 10}},
        forward,
-       forward_kernels},
+       forward_kernels,
+       {"T=200 HV=4 K=16 V=16 gate_inputs=both gamma=-0.05 dtype=fp32,bf16",
+        "lengths=37+64+0+100 K=16 V=16 reverse=yes state_layout=vk dtype=fp32"}},
       {"simple_gla.backward state=random dht=random gate_inputs=both gamma=-0.0001",
        "gate",
        gates,
@@ -291,7 +296,9 @@ const std::vector<Sweep>& sweeps() {
         {"T=2048 H=1 K=16 V=16", 10},
         {"T=4096 H=1 K=16 V=8", 20}},
        backward,
-       backward_kernels},
+       backward_kernels,
+       {"T=200 HV=4 K=16 V=16 dtype=fp32,bf16",
+        "lengths=37+64+0+100 K=16 V=16 reverse=yes state_layout=vk dtype=fp32"}},
       {"selective_state_update z=random",
        "A",
        {"normal", "slow", "none", "strong", "underflow", "mixed", "growth"},
@@ -299,35 +306,49 @@ const std::vector<Sweep>& sweeps() {
         {"B=3 T=8 H=2 P=32 N=64"},
         {"B=1 T=2048 H=1 P=16 N=16", 10, "growth"}},
        update_rows(),
-       update_kernels()},
+       update_kernels(),
+       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved state_dtype=fp32,int8",
+        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens dtype=fp32"}},
       {"selective_state_update",
        "dt",
        {"small", "edges", "negative"},
        {{"B=3 T=1 H=2 P=64 N=128"}, {"B=3 T=8 H=2 P=32 N=64"}},
        update_rows(),
-       update_kernels()},
+       update_kernels(),
+       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved state_dtype=fp32,int8",
+        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens dtype=fp32"}},
       {"mamba3_step z=random prologue=rotary",
        "A",
        {"normal", "slow", "floor", "strong", "underflow", "mixed"},
        {{"B=3 T=1 H=2 P=64 N=128"},
         {"B=3 T=8 H=2 P=32 N=64"},
         {"B=1 T=2048 H=1 R=1 P=16 N=16", 10}},
-       mamba3_rows()},
+       mamba3_rows(),
+       {},
+       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved",
+        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens state_dtype=bf16 carry=storage"}},
       {"mamba3_step prologue=norm",
        "theta",
        {"normal", "fast", "negative", "tiny", "zero"},
        {{"B=3 T=1 H=2 P=64 N=128"}, {"B=3 T=8 H=2 P=32 N=64"}},
-       mamba3_rows()},
+       mamba3_rows(),
+       {},
+       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved",
+        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens state_dtype=bf16 carry=storage"}},
       {"decayed_sum state=random",
        "gate",
        gates,
        {{"T=64 V=16"}, {"T=500 V=64"}, {"T=4096 V=16", 4}},
-       sum_rows},
+       sum_rows,
+       {},
+       {"B=2 T=130 H=2 V=16 dtype=fp32"}},
       {"decayed_sum.backward state=random dht=random",
        "gate",
        gates,
        {{"T=64 V=16"}, {"T=500 V=64"}, {"T=4096 V=16", 4}},
-       sum_backward_rows},
+       sum_backward_rows,
+       {},
+       {"B=2 T=130 H=2 V=16 dtype=fp32"}},
   };
   return all;
 }
@@ -378,7 +399,36 @@ std::vector<StudyImplementation> default_implementations(const Case& c, bool ker
   return result;
 }
 
+// All mutants; the right path that each is made of is its sibling.
+std::vector<StudyImplementation> mutants_of(const Operator& op) {
+  const MutatedOperator& mutated = with_mutants(op);
+  std::vector<StudyImplementation> result;
+  for (const Mutant& own : mutated.mutants())
+    result.push_back(
+        {own.name, mutated.variant_of(own).text(op.path_keys()), own.declares, own.declares});
+  return result;
+}
+
+std::vector<Case> cases_of(const Sweep& sweep, const std::string& regime, int seed,
+                           const std::string& keys) {
+  return expand(
+      fmt::format("{} {}={} seed={} {}", sweep.operator_keys, sweep.regime_key, regime, seed, keys),
+      grammars());
+}
+
 }  // namespace
+
+const MutatedOperator& with_mutants(const Operator& op) {
+  static const std::map<std::string, MutatedOperator> all = [] {
+    std::map<std::string, MutatedOperator> result;
+    for (const auto& own : operators()) {
+      const std::string& name = own->grammar().operator_name;
+      result.try_emplace(name, *own, harness::mutants_of(name));
+    }
+    return result;
+  }();
+  return all.at(op.grammar().operator_name);
+}
 
 std::vector<StudyCase> study(const StudyOptions& options) {
   std::vector<StudyCase> result;
@@ -399,14 +449,17 @@ std::vector<StudyCase> study(const StudyOptions& options) {
           if ((seed - 1) % shape.every != 0) continue;
           for (const std::string& regime : sweep.regimes) {
             if (names(shape.left_out, regime)) continue;
-            const std::vector<Case> cases =
-                expand(fmt::format("{} {} {}={} seed={} {}", sweep.operator_keys, row.types,
-                                   sweep.regime_key, regime, seed, shape.keys),
-                       grammars());
-            add({cases.front(), regime_name(sweep, regime), shape.keys,
-                 implementations_of(row, regime)});
+            const std::string keys = fmt::format("{} {}", row.types, shape.keys);
+            add({cases_of(sweep, regime, seed, keys).front(), regime_name(sweep, regime),
+                 shape.keys, implementations_of(row, regime)});
           }
         }
+    if (seed == 1 && !options.kernels)
+      for (const Sweep& sweep : sweeps())
+        for (const std::string& regime : sweep.regimes)
+          for (const std::string& keys : sweep.mutants)
+            for (const Case& own : cases_of(sweep, regime, seed, keys))
+              add({own, regime_name(sweep, regime), keys, mutants_of(operator_of(own))});
     std::stable_sort(
         result.begin() + static_cast<std::ptrdiff_t>(before), result.end(),
         [](const StudyCase& a, const StudyCase& b) { return a.value.id() < b.value.id(); });

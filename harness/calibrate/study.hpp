@@ -6,6 +6,10 @@
 // recipe and form are; where what runs is not what is declared, what is declared is the emulation
 // of clauses B and E. The `sibling` is other honest code of the same recipe, the baseline of the 2x
 // rule.
+//
+// Faults of precision are wrong variants and spoiled outputs; faults of logic are the mutants of
+// harness/mutants/, which run as variants of with_mutants(). All mutants of an operator are run on
+// a few small cases of every regime, with the first seed.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +17,7 @@
 #include <vector>
 
 #include "harness/case/case_line.hpp"
+#include "harness/mutants/mutated_operator.hpp"
 
 namespace groundstate::harness {
 
@@ -24,8 +29,8 @@ enum class Spoil : std::uint8_t {
 };
 
 struct StudyImplementation {
-  std::string fault;     // what is wrong with it; empty: honest
-  std::string runs;      // a variant: what is computed
+  std::string fault;     // what is wrong with it, of a mutant its name; empty: honest
+  std::string runs;      // a variant, perhaps a mutant's: what is computed
   std::string declares;  // a variant: the recipe and form by which it is judged
   std::string sibling;   // a variant, or empty
   Spoil spoil = Spoil::nothing;
@@ -50,7 +55,10 @@ struct StudyOptions {
 // Seed by seed, and mixed within one: however far a run gets, it has seen some of everything.
 std::vector<StudyCase> study(const StudyOptions& options);
 
-// The faults, the regimes and the shapes of the study in their order, each once.
+// The operator with its mutants beside its paths; one object an operator.
+const MutatedOperator& with_mutants(const Operator& op);
+
+// The faults of precision, the regimes and the shapes of the study in their order, each once.
 std::vector<std::string> faults();
 std::vector<std::string> study_regimes();
 std::vector<std::string> study_shapes();

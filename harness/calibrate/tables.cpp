@@ -13,6 +13,7 @@
 #include "harness/case/error.hpp"
 #include "harness/judge/limits.hpp"
 #include "harness/judge/units.hpp"
+#include "harness/mutants/mutant.hpp"
 #include "harness/operators/registry.hpp"
 
 namespace groundstate::harness {
@@ -275,7 +276,34 @@ struct Seen {
       rejected[i].found += own.rejected[i].found;
     }
   }
+  // Under the columns of seen_table().
+  std::vector<std::string> cells() const {
+    std::vector<std::string> result{number(active), percent(failed, active), percent(by_a, active),
+                                    active == 0 ? "" : number(least)};
+    for (std::size_t i = 4; i < study_clauses.size(); ++i)
+      result.push_back(percent(by_clause[i], active));
+    for (const RuleTally& own : rejected) result.push_back(percent(own.found, own.asked));
+    return result;
+  }
 };
+
+// Who sees something, a row a kind of it; the first two columns are its names.
+CalibrationTable seen_table(std::string name, std::string title, std::string first,
+                            std::string second) {
+  CalibrationTable table{std::move(name),
+                         std::move(title),
+                         {std::move(first), std::move(second), "cases", "verdict", "A",
+                          "least of A", "B", "C.grid", "D.bias", "E"},
+                         {},
+                         2};
+  for (const std::string& rule : rule_names()) table.columns.push_back(rule);
+  return table;
+}
+void add_row(CalibrationTable& table, const std::string& first, const std::string& second,
+             const Seen& seen) {
+  table.rows.push_back({first, second});
+  for (std::string& cell : seen.cells()) table.rows.back().push_back(std::move(cell));
+}
 
 // In the order of the study.
 std::vector<std::pair<std::string, std::string>> fault_rows(
@@ -317,28 +345,48 @@ CalibrationTable detection(const std::vector<CalibrationRecord>& records) {
 }
 
 CalibrationTable seen_by(const std::vector<CalibrationRecord>& records) {
-  CalibrationTable table{
+  CalibrationTable table = seen_table(
       "seen by",
       "Who sees the faults, in per cent of the cases in which they change a bit, over all "
-      "operators and regimes: the verdict, its clauses, and the rules of others.",
-      {"fault", "declared recipe", "cases", "verdict", "A"},
-      {},
-      2};
-  for (const char* const clause : {"B", "C.grid", "D.bias", "E"})
-    table.columns.emplace_back(clause);
-  for (const std::string& name : rule_names()) table.columns.push_back(name);
+      "operators "
+      "and regimes: the verdict, its clauses (and the least value / limit of clause A), and the "
+      "rules of others.",
+      "fault", "declared recipe");
   for (const auto& row : fault_rows(records)) {
     Seen seen;
     for (const CalibrationRecord& record : records)
       for (const FaultGroup& own : record.faults)
         if (own.fault == row.first && own.recipe == row.second) seen.add(own);
-    std::vector<std::string> cells{row.first, row.second, number(seen.active),
-                                   percent(seen.failed, seen.active),
-                                   percent(seen.by_a, seen.active)};
-    for (std::size_t i = 4; i < study_clauses.size(); ++i)
-      cells.push_back(percent(seen.by_clause[i], seen.active));
-    for (const RuleTally& own : seen.rejected) cells.push_back(percent(own.found, own.asked));
-    table.rows.push_back(std::move(cells));
+    add_row(table, row.first, row.second, seen);
+  }
+  return table;
+}
+
+// By operator and mutant, or by operator and regime; in the orders of the registry, of the mutants
+// and of the study.
+CalibrationTable mutants(const std::vector<CalibrationRecord>& records, bool by_regime) {
+  CalibrationTable table = seen_table(
+      by_regime ? "mutants by regime" : "mutants",
+      by_regime ? "The same by regime, of all mutants of an operator."
+                : "Who sees the mutants, over all regimes, in per cent of the cases in which they "
+                  "change a bit of an output.",
+      "operator", by_regime ? "regime" : "mutant");
+  for (const std::string& operator_name : operator_order()) {
+    std::vector<std::string> names;
+    for (const Mutant& mutant : mutants_of(operator_name)) names.push_back(mutant.name);
+    const std::vector<std::string> rows = by_regime ? study_regimes() : names;
+    for (const std::string& row : rows) {
+      Seen seen;
+      bool any = false;
+      for (const CalibrationRecord& record : records)
+        for (const FaultGroup& own : record.faults)
+          if (own.operator_name == operator_name && place_in(names, own.fault) < names.size() &&
+              row == (by_regime ? own.regime : own.fault)) {
+            seen.add(own);
+            any = true;
+          }
+      if (any) add_row(table, operator_name, row, seen);
+    }
   }
   return table;
 }
@@ -401,10 +449,11 @@ std::string escaped(const std::string& cell) {
 
 std::vector<CalibrationTable> calibration_tables(const std::vector<CalibrationRecord>& records) {
   return {
-      studies(records),       honest(records, false),  honest(records, true),
-      regimes(records, true), regimes(records, false), sizes(records),
-      false_alarms(records),  detection(records),      seen_by(records),
-      power(records, true),   power(records, false),   state(records),
+      studies(records),        honest(records, false),  honest(records, true),
+      regimes(records, true),  regimes(records, false), sizes(records),
+      false_alarms(records),   detection(records),      seen_by(records),
+      mutants(records, false), mutants(records, true),  power(records, true),
+      power(records, false),   state(records),
   };
 }
 

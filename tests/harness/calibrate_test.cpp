@@ -126,7 +126,8 @@ TEST(Study, NamesPathsThatExistAndIsTheSameEveryTime) {
     ASSERT_GT(cases.size(), 100u);
     for (std::size_t i = 0; i < cases.size(); ++i) {
       EXPECT_EQ(cases[i].value, again[i].value);
-      const Operator& op = operator_of(cases[i].value);
+      const Operator& op = with_mutants(operator_of(cases[i].value));
+      EXPECT_NO_THROW(op.inputs(cases[i].value)) << cases[i].value.canonical();
       for (const StudyImplementation& own : cases[i].implementations)
         for (const std::string& text : {own.runs, own.declares, own.sibling}) {
           if (!text.empty()) {
@@ -138,13 +139,17 @@ TEST(Study, NamesPathsThatExistAndIsTheSameEveryTime) {
 }
 
 TEST(Study, HasEveryOperatorRecipeAndRegimeOfItsTables) {
-  std::set<std::string> operators_seen, recipes, regimes, wrong;
+  std::set<std::string> operators_seen, recipes, regimes, wrong, mutants, all_mutants;
   for (const StudyCase& own : study(small())) {
     operators_seen.insert(own.value.operator_name());
     regimes.insert(own.regime);
     for (const StudyImplementation& each : own.implementations) {
       recipes.insert(recipe_of(checked_variant(operator_of(own.value), each.declares)));
-      if (!each.honest()) wrong.insert(each.fault);
+      const MutatedOperator& mutated = with_mutants(operator_of(own.value));
+      if (mutated.mutant(checked_variant(mutated, each.runs)) != nullptr)
+        mutants.insert(own.value.operator_name() + " " + each.fault);
+      else if (!each.honest())
+        wrong.insert(each.fault);
     }
   }
   EXPECT_EQ(operators_seen.size(), operators().size());
@@ -154,6 +159,17 @@ TEST(Study, HasEveryOperatorRecipeAndRegimeOfItsTables) {
   const std::vector<std::string> all = study_regimes(), known = faults();
   EXPECT_EQ(regimes, std::set<std::string>(all.begin(), all.end()));
   EXPECT_EQ(wrong, std::set<std::string>(known.begin(), known.end()));
+  for (const auto& op : operators())
+    for (const Mutant& mutant : with_mutants(*op).mutants())
+      all_mutants.insert(op->grammar().operator_name + " " + mutant.name);
+  EXPECT_EQ(mutants, all_mutants);
+}
+
+// A run that goes on knows by its case what it has measured.
+TEST(Study, HasNoCaseTwice) {
+  std::set<std::string> known;
+  for (const StudyCase& own : study(small()))
+    EXPECT_TRUE(known.insert(own.value.canonical()).second) << own.value.canonical();
 }
 
 TEST(Study, AShareIsAPartOfTheWhole) {
@@ -212,6 +228,22 @@ TEST(Measure, TruncationIsSeenByItsBiasAlone) {
   EXPECT_GT(o.ratios[6].value(), 1);
 }
 
+TEST(Measure, AMutantIsJudgedAsThePathThatItDeclares) {
+  const auto mutant = [](const std::string& name) {
+    return StudyImplementation{name, name + ":single", "chunked:single", "chunked:single"};
+  };
+  const MeasuredCase measured = measure(one_case(
+      "simple_gla T=100 H=1 K=8 V=8 gate=medium dtype=fp32 state=random",
+      {mutant("scale_twice"), mutant("group_map_by_modulo"), mutant("written_behind_the_end")}));
+  ASSERT_EQ(measured.implementations.size(), 3u);
+  EXPECT_TRUE(measured.implementations[0].active);
+  EXPECT_EQ(measured.implementations[0].recipe, "single");
+  EXPECT_EQ(measured.implementations[0].tensors[0].status, Status::failed);
+  EXPECT_GT(measured.implementations[0].tensors[0].ratios[3].value(), 1);
+  EXPECT_FALSE(measured.implementations[1].active) << "there is one group only";
+  EXPECT_FALSE(measured.implementations[2].active) << "the outputs themselves are right";
+}
+
 TEST(Measure, RecordsAndReadsTheSame) {
   const MeasuredCase measured =
       measure(one_case(medium, {{"", "chunked:single", "chunked:single", "segmented:single"},
@@ -259,6 +291,26 @@ TEST(CalibrationRecordTest, IsReadAsItWasWritten) {
   ASSERT_EQ(read.size(), 1u);
   EXPECT_EQ(to_records(read[0]), to_records(record));
   EXPECT_EQ(headline(read[0]), headline(record));
+}
+
+TEST(CalibrationRecordTest, ShowsMutantsInTablesOfTheirOwn) {
+  const MeasuredCase measured =
+      measure(one_case("simple_gla T=100 H=1 K=8 V=8 gate=slow dtype=fp32 state=random",
+                       {{"scale_twice", "scale_twice:single", "chunked:single", "chunked:single"},
+                        {"tf32_operands", "tf32_operands:single", "chunked:single", ""}}));
+  const auto tables = calibration_tables({sum_up({measured}, {"cpu", "2026-01-01", "", 1})});
+  const auto table = [&](std::string_view name) -> const CalibrationTable& {
+    return *std::ranges::find(tables, name, &CalibrationTable::name);
+  };
+  ASSERT_EQ(table("mutants").rows.size(), 2u);
+  const std::vector<std::string>& row = table("mutants").rows[0];
+  ASSERT_EQ(row.size(), table("mutants").columns.size());
+  EXPECT_EQ(std::vector<std::string>(row.begin(), row.begin() + 5),
+            (std::vector<std::string>{"simple_gla", "scale_twice", "1", "100 %", "100 %"}));
+  ASSERT_EQ(table("mutants by regime").rows.size(), 1u);
+  EXPECT_EQ(table("mutants by regime").rows[0][1], "slow");
+  EXPECT_TRUE(table("seen by").rows.empty());
+  EXPECT_TRUE(table("detection").rows.empty());
 }
 
 TEST(CalibrationRecordTest, RefusesWhatIsNone) {
