@@ -151,53 +151,82 @@ TEST(Mutants, AStateOfBf16InAPoolOfFp32IsSeenOnItsGrid) {
   EXPECT_TRUE(own.seen_by.contains("C.grid"));
 }
 
-// ---- where the message says it is: one planted fault an operator
+// ---- where the message says it is
 
-TEST(PlantedFault, OfSimpleGlaIsFromTheFirstRowOfTheSecondChunkOn) {
-  const MutantScore own =
-      score("gate_restarts_late", "simple_gla T=128 H=2 K=16 V=16 gate=normal dtype=fp32");
-  EXPECT_EQ(own.first->tensor, "o");
-  expect_contains(message(own), "first at b=0 t=64 h=0");
+// A fault whose place is known, and what a verdict says of it: by which clause, on which tensor,
+// and where.
+struct Planted {
+  std::string mutant, line, clause, tensor;
+  std::vector<std::string> where;
+};
+const std::vector<Planted> planted{
+    // from the first row of the second chunk on
+    {"gate_restarts_late",
+     "simple_gla T=128 H=2 K=16 V=16 gate=normal dtype=fp32",
+     "A.99.9%",
+     "o",
+     {"first at b=0 t=64 h=0 v=0: ", "all heads", "23 of 128 t"}},
+    // in the one empty sequence
+    {"empty_sequence_unwritten",
+     "simple_gla lengths=5+0+7 H=2 K=8 V=8 state=random dtype=fp32",
+     "pattern",
+     "ht",
+     {"first at n=1 h=0 k=0 v=0: got NaN", "128 of 384 elements", "never written?", "only n=1",
+      "all heads"}},
+    // before the last, partial chunk
+    {"partial_chunk_without_gradient",
+     "simple_gla.backward T=100 H=1 K=16 V=16 gate=slow dtype=fp32",
+     "A.median",
+     "dk",
+     {"first at b=0 t=0 h=0 k=0: ", "1024 of 1600 elements", "only t=0..63"}},
+    // in the heads that another group has under h % G
+    {"group_map_by_modulo",
+     "selective_state_update B=2 H=4 G=2 P=16 N=16 dtype=fp32",
+     "A.99.9%",
+     "out",
+     {"first at b=0 t=0 h=1 v=0: ", "64 of 128 elements", "only heads 1, 2 of 4"}},
+    {"group_map_by_modulo",
+     "mamba3_step B=2 H=4 G=2 P=16 N=16 prologue=norm",
+     "A.99.9%",
+     "out",
+     {"first at b=0 t=0 h=1 v=0: ", "only heads 1, 2 of 4"}},
+    // in the keys that the pool keeps, and in nothing else
+    {"k_state_not_stored",
+     "mamba3_step B=2 H=2 P=16 N=16",
+     "A.median",
+     "k_state",
+     {"first at b=0 h=0 v=0 s=0: ", "all heads"}},
+    // from the start of every head but the first
+    {"state_of_the_head_before",
+     "decayed_sum B=1 T=20 H=3 V=16 gate=slow state=random dtype=fp32",
+     "A.median",
+     "y",
+     {"first at b=0 t=0 h=1 v=0: ", "640 of 960 elements", "only heads 1, 2 of 3"}},
+    // at the end, as far back as the gates let it be felt
+    {"dht_left_out",
+     "decayed_sum.backward T=100 H=2 V=16 gate=normal dht=random dtype=fp32",
+     "A.99.9%",
+     "dx",
+     {"first at b=0 t=80 h=0 ", "all heads", "only t=80..99"}}};
+
+TEST(PlantedFault, IsFoundByWhatTheMessageSays) {
+  for (const Planted& fault : planted) {
+    SCOPED_TRACE(fault.mutant + " of " + fault.line);
+    const MutantScore own = score(fault.mutant, fault.line);
+    ASSERT_TRUE(own.first);
+    EXPECT_EQ(own.first->check, fault.clause);
+    EXPECT_EQ(own.first->tensor, fault.tensor);
+    for (const std::string& words : fault.where) expect_contains(message(own), words);
+  }
 }
 
-TEST(PlantedFault, OfSimpleGlaIsInTheOneEmptySequence) {
-  const MutantScore own = score("empty_sequence_unwritten",
-                                "simple_gla lengths=5+0+7 H=2 K=8 V=8 state=random dtype=fp32");
-  EXPECT_EQ(own.first->tensor, "ht");
-  expect_contains(message(own), "only n=1");
-  expect_contains(message(own), "never written?");
-}
-
-TEST(PlantedFault, OfSimpleGlaBackwardIsBeforeTheLastPartialChunk) {
-  const MutantScore own = score("partial_chunk_without_gradient",
-                                "simple_gla.backward T=100 H=1 K=16 V=16 gate=slow dtype=fp32");
-  EXPECT_EQ(own.first->tensor, "dk");
-  expect_contains(message(own), "only t=0..63");
-}
-
-TEST(PlantedFault, OfSelectiveStateUpdateIsInTheHeadsOfAnotherGroup) {
-  const MutantScore own =
-      score("group_map_by_modulo", "selective_state_update B=2 H=4 G=2 P=16 N=16 dtype=fp32");
-  expect_contains(message(own), "only heads 1, 2 of 4");
-}
-
-TEST(PlantedFault, OfMamba3StepIsInTheKeysThatItKeeps) {
-  const MutantScore own = score("k_state_not_stored", "mamba3_step B=2 H=2 P=16 N=16");
-  EXPECT_EQ(own.first->tensor, "k_state");
-}
-
-TEST(PlantedFault, OfDecayedSumIsAtTheStartOfEveryHeadButTheFirst) {
-  const MutantScore own = score("state_of_the_head_before",
-                                "decayed_sum B=1 T=20 H=3 V=16 gate=slow state=random dtype=fp32");
-  expect_contains(message(own), "first at b=0 t=0 h=1");
-  expect_contains(message(own), "only heads 1, 2 of 3");
-}
-
-TEST(PlantedFault, OfDecayedSumBackwardIsAtTheEnd) {
-  const MutantScore own = score(
-      "dht_left_out", "decayed_sum.backward T=100 H=2 V=16 gate=normal dht=random dtype=fp32");
-  EXPECT_EQ(own.first->tensor, "dx");
-  expect_contains(message(own), "..99");
+TEST(PlantedFault, IsThereForEveryOperator) {
+  for (const auto& op : operators()) {
+    const std::string& name = op->grammar().operator_name;
+    EXPECT_TRUE(std::ranges::any_of(planted, [&](const Planted& fault) {
+      return case_of(fault.line).operator_name() == name && !fault.where.empty();
+    })) << name;
+  }
 }
 
 }  // namespace
