@@ -110,10 +110,10 @@ void add_report(CLI::App& app, Action& action) {
   auto options = std::make_shared<Options>();
   CLI::App* const verb = app.add_subcommand(
       "report", "Make HTML with pictures, Markdown, CSV and JUnit from recorded results");
-  verb->add_option(
-          "file", options->files,
-          "JSON Lines that run -o, compare -o, bench -o and calibrate -o have written, and "
-          "evidence (*.h5)")
+  verb->add_option("file", options->files,
+                   "JSON Lines that run, compare, versus, mutate, bench and calibrate have written "
+                   "by -o, and "
+                   "evidence (*.h5)")
       ->check(file_name);
   verb->add_option("-o,--output", options->folder,
                    "Folder for index.html, summary.md, results.csv and junit.xml")

@@ -1,10 +1,11 @@
-// groundstate versus CASE --path A --path B, or with files of outputs: two implementations of one
-// problem, and the tolerance that an honest pair of their recipes needs.
+// groundstate versus CASE --path A --path B [-o F.jsonl], or with files of outputs: two
+// implementations of one problem, and the tolerance that an honest pair of their recipes needs.
 #include "harness/report/versus.hpp"
 
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -28,7 +29,7 @@ namespace {
 
 struct Options {
   std::vector<std::string> arguments, paths, recipes, forms;
-  std::string case_text, pairs = "auto";
+  std::string case_text, output, pairs = "auto";
   double max_cost = 1e12;
   bool json = false, progress = false;
 };
@@ -152,9 +153,21 @@ std::vector<Task> tasks_of_files(const Options& options) {
   return tasks;
 }
 
+// Outputs of files first, then paths.
+std::array<std::string, 2> names_of(const Task& task) {
+  std::vector<std::string> names;
+  for (std::size_t f = 0; f < task.given.size(); ++f)
+    for (const Submission& submission : task.given[f].submissions)
+      names.push_back(task.given.size() > 1 ? task.files[f] + " " + submission.path
+                                            : submission.path);
+  for (const PathVariant& v : task.variants) names.push_back(v.text(task.op->path_keys()));
+  return {names[0], names[1]};
+}
+
 // Why a path cannot be run on the case, and whether a device is what it needs.
 VersusReport not_run(const Task& task, Status status, std::string note) {
   VersusReport report;
+  report.names = names_of(task);
   report.case_text = task.value.canonical();
   report.id = task.value.id();
   report.operator_name = task.value.operator_name();
@@ -180,10 +193,8 @@ VersusReport compared(const Task& task, const Options& options) {
                                             : inputs_of(task.given.front());
   std::vector<Implementation> sides;
   for (std::size_t f = 0; f < task.given.size(); ++f)
-    for (const Submission& submission : task.given[f].submissions) {
+    for (const Submission& submission : task.given[f].submissions)
       sides.push_back(submitted_implementation(task.given[f], submission, inputs));
-      if (task.given.size() > 1) sides.back().name = task.files[f] + " " + submission.path;
-    }
   for (const PathVariant& v : task.variants) {
     check_interrupt();
     sides.push_back(run_implementation(*task.op, task.value, v, inputs));
@@ -191,6 +202,7 @@ VersusReport compared(const Task& task, const Options& options) {
   VersusReport report =
       versus_case(*task.op, task.value, inputs, {std::move(sides[0]), std::move(sides[1])},
                   pairs_of(options.pairs), check_interrupt);
+  report.names = names_of(task);
   report.reproducer = task.reproducer;
   return report;
 }
@@ -198,8 +210,9 @@ VersusReport compared(const Task& task, const Options& options) {
 int versus(const Options& options) {
   const bool files = std::any_of(options.arguments.begin(), options.arguments.end(), is_file);
   const std::vector<Task> tasks = files ? tasks_of_files(options) : tasks_of_cases(options);
-  std::unique_ptr<JsonLines> out;
+  std::unique_ptr<JsonLines> out, file;
   if (options.json) out = std::make_unique<JsonLines>("-");
+  if (!options.output.empty()) file = std::make_unique<JsonLines>(options.output);
   const TableStyle style{colour_wanted(), false};
   Progress progress(static_cast<Index>(tasks.size()), options.progress);
   Tally tally;
@@ -211,6 +224,7 @@ int versus(const Options& options) {
     ++tally.cases;
     progress.finish(report.status == Status::failed);
     progress.clear();
+    if (file) file->write(to_record(report));
     if (out)
       out->write(to_record(report));
     else
@@ -245,6 +259,9 @@ void add_versus(CLI::App& app, Action& action) {
   verb->add_option("--form", options->forms,
                    "Form of the kernels of files: one for all, or one a file")
       ->take_all();
+  verb->add_option("-o,--output", options->output,
+                   "Record every comparison in this JSON Lines file")
+      ->check(file_name);
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs with sensitivities: all, auto, or a number")
       ->check(pairs_option);

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 #include "harness/case/error.hpp"
 #include "harness/case/text.hpp"
 
@@ -25,6 +27,10 @@ RecipeUnits profile(std::string name, std::string row) {
 }
 
 }  // namespace
+
+std::string power_of_two(double roundoff) {
+  return roundoff == 0 ? "0" : fmt::format("2^{}", std::lround(std::log2(roundoff)));
+}
 
 const std::vector<RecipeUnits>& recipe_table() {
   static const std::vector<RecipeUnits> table = {

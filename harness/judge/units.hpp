@@ -59,6 +59,9 @@ struct RecipeUnits {
   bool is_profile() const { return limit_row != name; }
 };
 
+// "2^-8"
+std::string power_of_two(double roundoff);
+
 const std::vector<RecipeUnits>& recipe_table();
 const RecipeUnits& recipe_units(std::string_view name);
 

@@ -1,9 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "harness/report/documents.hpp"
 #include "harness/report/speed.hpp"
+#include "harness/report/versus.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -59,6 +61,19 @@ void add_tensor(Line& line, const TensorVerdict& tensor) {
   line.number(tensor.power.carry).number(tensor.power.gate).text(tensor.finding);
 }
 
+// The finding is the tolerance that an honest pair needs.
+void add_compared(Line& line, const VersusTensor& tensor) {
+  const MeasuredAgreement& a = tensor.agreement;
+  const Clause& clause = *std::ranges::max_element(a.clauses, {}, &Clause::ratio);
+  line.text(tensor.tensor).text(name_of(tensor.status)).count(a.elements);
+  line.number(a.difference.median).number(a.difference.p999).number(a.difference.maximum);
+  if (clause.applicable)
+    line.text(clause.name).number(clause.value).number(clause.limit).number(clause.ratio());
+  else
+    line.nothing(4);
+  line.nothing(3).text(recommended(tensor));
+}
+
 Line begin(std::string_view kind, const RecordOrigin& own) {
   Line line;
   line.text(kind).text(own.source).text(own.operator_name).text(own.id).text(own.case_text);
@@ -104,6 +119,42 @@ std::string csv(const Records& records) {
           own.equality.violation.value_or(""), own.equality.reason);
   for (const ReportedProblem& own : records.problems)
     other("raised limit", own, "", true, own.text, "");
+  for (const ReportedComparison& own : records.comparisons) {
+    const VersusReport& report = own.report;
+    const auto add = [&](const VersusTensor* tensor) {
+      Line line = begin("comparison", own);
+      line.text(own.paths());
+      line.text(fmt::format("{} against {}", report.recipes[0], report.recipes[1]));
+      line.text(fmt::format("{} against {}", report.forms[0], report.forms[1]));
+      line.nothing(1).text(name_of(report.status)).nothing(1);
+      if (tensor != nullptr)
+        add_compared(line, *tensor);
+      else
+        line.nothing(tensor_fields);
+      text += line.text(report.note).text(report.reproducer).end();
+    };
+    for (const VersusTensor& tensor : report.tensors) add(&tensor);
+    if (report.tensors.empty()) add(nullptr);
+  }
+  for (const ReportedMutant& own : records.mutants)
+    text += Line()
+                .text("mutant")
+                .text(own.source)
+                .text(own.operator_name)
+                .nothing(1)
+                .text(own.case_text)
+                .text(own.name)
+                .nothing(1)
+                .text(own.declares)
+                .nothing(1)
+                .text(own.status)
+                .nothing(7)
+                .text(own.check)
+                .nothing(6)
+                .text(own.message)
+                .text(own.needs.empty() ? own.defect : own.defect + ": " + own.needs)
+                .nothing(1)
+                .end();
   for (const ReportedTiming& own : records.timings) {
     const BenchRow& row = own.row;
     Line line = begin("timing", own);

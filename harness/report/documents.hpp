@@ -2,11 +2,13 @@
 //
 //   page     one HTML file that needs nothing else: no network, no script
 //   summary  Markdown for a pull request; case lines and paths as code, the rest escaped
-//   csv      RFC 4180: a line a tensor of a result, a line a bitwise contract, a timing and a
-//            raised limit that is a problem; text that a spreadsheet would compute is preceded by
-//            an apostrophe
-//   junit    a suite a case, a test a path, a contract or a problem of a raised limit, and a suite
-//            of timings; MARGINAL is no failure
+//   csv      RFC 4180: a line a tensor of a result or of a comparison, a line a bitwise contract, a
+//            timing, a mutant and a raised limit that is a problem; text that a spreadsheet would
+//            compute is preceded by an apostrophe
+//   junit    a suite a case, a test a path, a comparison, a contract or a problem of a raised
+//   limit,
+//            and a suite of timings and one of mutants; MARGINAL is no failure, a mutant that
+//            survives is one
 #pragma once
 
 #include <string>

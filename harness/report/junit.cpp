@@ -4,6 +4,7 @@
 
 #include "harness/report/documents.hpp"
 #include "harness/report/templates.hpp"
+#include "harness/report/versus.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -55,6 +56,57 @@ object test_of(const ReportedResult& own, Counts& counts) {
                                          finding.empty() ? "" : "; " + finding)}});
   }
   return entry;
+}
+
+object test_of(const ReportedComparison& own, Counts& counts) {
+  const VersusReport& report = own.report;
+  object entry = test(own.operator_name + ".versus", own.paths(), 0);
+  ++counts.tests;
+  std::string text = report.note;
+  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : "; ") + part; };
+  for (const VersusTensor& tensor : report.tensors) {
+    add(fmt::format("{}: {}, {}", tensor.tensor, name_of(tensor.status), apart(tensor)));
+    for (std::size_t s = 0; s < 2; ++s)
+      if (!tensor.verdicts[s].finding.empty())
+        add(fmt::format("{}: {}", report.names[s], tensor.verdicts[s].finding));
+  }
+  if (is_failure(report.status)) {
+    ++counts.failures;
+    entry["failure"] = data(failure(name_of(report.status), own.paths(),
+                                    fmt::format("{}\n{}", text, report.reproducer)));
+  } else if (!is_judged(report.status)) {
+    ++counts.skipped;
+    entry["skip"] = data(object{{"message", fmt::format("{}: {}", name_of(report.status), text)}});
+  } else {
+    entry["output"] = data(object{{"text", text}});
+  }
+  return entry;
+}
+
+// All mutants are one suite; one that survives is a failure.
+object mutants_of(const std::vector<const ReportedMutant*>& mutants, Counts& counts) {
+  list cases;
+  for (const ReportedMutant* const own : mutants) {
+    object entry = test(own->operator_name + ".mutant", own->name, 0);
+    ++counts.tests;
+    if (own->status == "SURVIVED") {
+      ++counts.failures;
+      entry["failure"] =
+          data(failure(own->status, own->defect,
+                       fmt::format("run on {} cases as {}", own->cases, own->declares)));
+    } else if (own->status == "UNSHOWN") {
+      ++counts.skipped;
+      entry["skip"] = data(object{{"message", fmt::format("{}: {}", own->status, own->needs)}});
+    } else {
+      entry["output"] = data(
+          object{{"text", fmt::format("{}: {} on {}; {} of {} cases; {}", own->status, own->check,
+                                      own->case_text, own->seen_on, own->cases, own->message)}});
+    }
+    cases.push_back(entry);
+  }
+  object suite = {{"name", "mutants"}, {"cases", data(cases)}};
+  counts.into(suite);
+  return suite;
 }
 
 // All timings are one suite.
@@ -110,10 +162,17 @@ std::string junit(const Overview& overview) {
       entry["failure"] = data(failure("raised limit", problem->text, problem->source));
       cases.push_back(entry);
     }
+    for (const ReportedComparison* const comparison : own.comparisons)
+      cases.push_back(test_of(*comparison, counts));
     all += counts;
     object suite = {{"name", own.text}, {"cases", data(cases)}};
     counts.into(suite);
     suites.push_back(suite);
+  }
+  if (!overview.mutants.empty()) {
+    Counts counts;
+    suites.push_back(mutants_of(overview.mutants, counts));
+    all += counts;
   }
   if (!overview.timings.empty()) {
     Counts counts;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 namespace groundstate::harness {
@@ -21,14 +22,13 @@ Index ReportedCase::broken() const {
 
 Status ReportedCase::status() const {
   if (broken() > 0 || !problems.empty()) return Status::failed;
-  Status worst = Status::passed;
-  bool any_judged = results.empty();
-  for (const ReportedResult* const own : results) {
-    any_judged = any_judged || is_judged(own->result.status);
-    if (is_judged(own->result.status) && severity(own->result.status) > severity(worst))
-      worst = own->result.status;
-  }
-  return any_judged ? worst : results.front()->result.status;
+  std::vector<Status> all;
+  for (const ReportedResult* const own : results) all.push_back(own->result.status);
+  for (const ReportedComparison* const own : comparisons) all.push_back(own->report.status);
+  if (all.empty()) return Status::passed;
+  std::vector<Status> judged;
+  std::ranges::copy_if(all, std::back_inserter(judged), is_judged);
+  return judged.empty() ? all.front() : *std::ranges::max_element(judged, {}, severity);
 }
 
 const ReportedResult* ReportedCase::nearest() const {
@@ -46,7 +46,7 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
   std::map<std::string, std::size_t> places;
   const auto case_of = [&](const RecordOrigin& own) -> ReportedCase& {
     const auto [place, is_new] = places.try_emplace(own.case_text, cases.size());
-    if (is_new) cases.push_back({own.case_text, own.id, own.operator_name, {}, {}, {}, {}});
+    if (is_new) cases.push_back({own.case_text, own.id, own.operator_name, {}, {}, {}, {}, {}});
     return cases[place->second];
   };
   std::map<Status, Index> counts;
@@ -68,6 +68,14 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
   for (const ReportedContract& own : records.observations)
     case_of(own).observations.push_back(&own);
   for (const ReportedProblem& own : records.problems) case_of(own).problems.push_back(&own);
+  Index failed_comparisons = 0;
+  for (const ReportedComparison& own : records.comparisons) {
+    case_of(own).comparisons.push_back(&own);
+    failed_comparisons += is_failure(own.report.status);
+  }
+  for (const ReportedMutant& own : records.mutants) mutants.push_back(&own);
+  std::ranges::stable_partition(
+      mutants, [](const ReportedMutant* own) { return own->status == "SURVIVED"; });
   for (const Status status : {Status::failed, Status::mistrusted, Status::marginal, Status::passed,
                               Status::unsupported, Status::unavailable})
     if (counts[status] > 0) statuses.push_back({status, counts[status]});
@@ -79,19 +87,22 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
                                          plural(judged, "judged result", "judged results"));
   if (records.results.empty() && !timings.empty())
     headline = plural(static_cast<Index>(timings.size()), "timing", "timings");
-  if (records.results.empty() && timings.empty() && records.mutants.empty() &&
-      !records.calibrations.empty())
+  if (records.results.empty() && timings.empty() && !records.calibrations.empty())
     headline =
         plural(static_cast<Index>(records.calibrations.size()), "calibration", "calibrations");
-  if (!records.mutants.empty()) {
-    const auto with = [&](std::string_view status) {
-      return std::ranges::count(records.mutants, status, &ReportedMutant::status);
-    };
-    const std::string killed =
-        fmt::format("{} of {} killed", with("KILLED"),
-                    plural(with("KILLED") + with("SURVIVED"), "mutant", "mutants"));
-    headline = records.results.empty() && timings.empty() ? killed : headline + ", " + killed;
-  }
+  bool empty = records.results.empty() && timings.empty() && records.calibrations.empty();
+  const auto add = [&](const std::string& part) {
+    headline = empty ? part : headline + ", " + part;
+    empty = false;
+  };
+  if (!records.comparisons.empty())
+    add(fmt::format(
+        "{} of {} failed", failed_comparisons,
+        plural(static_cast<Index>(records.comparisons.size()), "comparison", "comparisons")));
+  if (!mutants.empty())
+    add(fmt::format(
+        "{} of {} killed", mutants_that("KILLED"),
+        plural(mutants_that("KILLED") + mutants_that("SURVIVED"), "mutant", "mutants")));
   if (const auto failed = std::ranges::count_if(
           timings, [](const auto& own) { return is_failure(own.timing->row.status); });
       failed > 0)
@@ -103,6 +114,10 @@ Overview::Overview(const Records& records) : timings(compared(records.timings)) 
     headline += fmt::format(
         ", {} expired or not needed",
         plural(static_cast<Index>(records.problems.size()), "raised limit", "raised limits"));
+}
+
+Index Overview::mutants_that(std::string_view status) const {
+  return std::ranges::count(mutants, status, &ReportedMutant::status);
 }
 
 }  // namespace groundstate::harness

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/report/records.hpp"
@@ -27,6 +28,7 @@ struct ReportedCase {
   std::vector<const ReportedResult*> results;
   std::vector<const ReportedContract*> contracts, observations;
   std::vector<const ReportedProblem*> problems;
+  std::vector<const ReportedComparison*> comparisons;
 
   Index broken() const;
   Status status() const;                  // the worst of all
@@ -44,6 +46,9 @@ struct Overview {
   std::vector<ReportedCase> cases;
   std::vector<RaisedClause> raised;
   std::vector<ComparedTiming> timings;
+  std::vector<const ReportedMutant*> mutants;  // survivors first
+
+  Index mutants_that(std::string_view status) const;
 };
 
 std::string plural(Index count, std::string_view one, std::string_view many);

@@ -13,6 +13,7 @@
 #include "harness/report/gnuplot.hpp"
 #include "harness/report/pictures.hpp"
 #include "harness/report/templates.hpp"
+#include "harness/report/versus.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -237,6 +238,9 @@ list cases_data(const Overview& overview) {
       facts += fmt::format(
           ", {}, {} broken",
           plural(static_cast<Index>(own.contracts.size()), "contract", "contracts"), own.broken());
+    if (!own.comparisons.empty())
+      facts += fmt::format(
+          ", {}", plural(static_cast<Index>(own.comparisons.size()), "comparison", "comparisons"));
     cases.push_back(object{{"status", std::string(name_of(own.status()))},
                            {"case", own.text},
                            {"facts", facts},
@@ -383,32 +387,76 @@ list contracts_data(const Overview& overview) {
   return result;
 }
 
-// Survivors first, then in the order of the records; a line of its own before those of an operator.
-list mutants_data(const Records& records) {
+// A line of its own before those of an operator; survivors stand apart.
+list mutants_data(const Overview& overview) {
   list rows;
-  for (const bool killed : {false, true}) {
-    std::string last;
-    for (const ReportedMutant& own : records.mutants) {
-      if ((own.status != "SURVIVED") != killed) continue;
-      object row = {
-          {"operator", own.operator_name},
-          {"first", data(own.operator_name != last)},
-          {"name", own.name},
-          {"declares", own.declares},
-          {"defect", own.defect},
-          {"status", own.status},
-          {"check", own.check},
-          {"case", own.case_text},
-          {"cases", own.status == "UNSHOWN" ? std::string()
-                                            : fmt::format("{} of {}", own.seen_on, own.cases)},
-          {"seen_by", fmt::format("{}", fmt::join(own.seen_by, ", "))}};
-      put(row, "message", own.message);
-      put(row, "needs", own.needs);
-      rows.push_back(row);
-      last = own.operator_name;
-    }
+  const ReportedMutant* last = nullptr;
+  for (const ReportedMutant* const own : overview.mutants) {
+    object row = {
+        {"operator", own->operator_name},
+        {"first", data(last == nullptr || last->operator_name != own->operator_name ||
+                       (last->status == "SURVIVED") != (own->status == "SURVIVED"))},
+        {"name", own->name},
+        {"declares", own->declares},
+        {"defect", own->defect},
+        {"status", own->status},
+        {"check", own->check},
+        {"case", own->case_text},
+        {"cases", own->status == "UNSHOWN" ? std::string()
+                                           : fmt::format("{} of {}", own->seen_on, own->cases)},
+        {"seen_by", fmt::format("{}", fmt::join(own->seen_by, ", "))}};
+    put(row, "message", own->message);
+    put(row, "needs", own->needs);
+    rows.push_back(row);
+    last = own;
   }
   return rows;
+}
+
+// ---- two implementations against each other
+
+list comparisons_data(const Records& records) {
+  list comparisons;
+  for (const ReportedComparison& own : records.comparisons) {
+    const VersusReport& report = own.report;
+    list rows;
+    for (const VersusTensor& tensor : report.tensors) {
+      list clauses, usual;
+      for (const Clause& clause : tensor.agreement.clauses)
+        if (clause.applicable)
+          clauses.push_back(
+              object{{"text", fmt::format("{} {} / {}", clause.name, short_number(clause.value),
+                                          short_number(clause.limit))}});
+      for (const std::string& each : usual_tolerances(tensor))
+        usual.push_back(object{{"text", each}});
+      std::string findings;
+      for (std::size_t s = 0; s < 2; ++s)
+        if (tensor.verdicts[s].status == Status::failed)
+          put_more(findings,
+                   fmt::format("{} is wrong: {}", report.names[s], tensor.verdicts[s].finding));
+      object row = {
+          {"status", std::string(name_of(tensor.status))},
+          {"tensor", tensor.tensor},
+          {"bits", fmt::format("{} of {}", tensor.agreement.same_bits, tensor.agreement.elements)},
+          {"apart", apart(tensor)},
+          {"clauses", data(clauses)},
+          {"nearer", nearer(report, tensor)},
+          {"recommended", recommended(tensor)},
+          {"usual", data(usual)}};
+      put(row, "reason", reason(tensor));
+      put(row, "findings", findings);
+      rows.push_back(row);
+    }
+    object entry = {{"status", std::string(name_of(report.status))},
+                    {"case", own.case_text},
+                    {"paths", own.paths()},
+                    {"recipes", fmt::format("{} against {}", report.recipes[0], report.recipes[1])},
+                    {"rows", data(rows)},
+                    {"reproducer", report.reproducer}};
+    put(entry, "note", report.note);
+    comparisons.push_back(entry);
+  }
+  return comparisons;
 }
 
 }  // namespace
@@ -457,11 +505,13 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
   tile("cases", "", static_cast<Index>(overview.cases.size()));
   if (overview.contracts > 0) tile("bitwise contracts", "", overview.contracts);
   if (overview.broken > 0) tile("contracts broken", "FAILED", overview.broken);
-  const auto mutants = [&](std::string_view status) {
-    return std::ranges::count(records.mutants, status, &ReportedMutant::status);
-  };
-  if (!records.mutants.empty()) tile("mutants killed", "", mutants("KILLED"));
-  if (mutants("SURVIVED") > 0) tile("mutants survived", "FAILED", mutants("SURVIVED"));
+  if (!records.comparisons.empty())
+    tile("comparisons", "", static_cast<Index>(records.comparisons.size()));
+  if (!overview.mutants.empty()) tile("mutants killed", "", overview.mutants_that("KILLED"));
+  if (const Index survived = overview.mutants_that("SURVIVED"); survived > 0)
+    tile("mutants survived", "FAILED", survived);
+  if (const Index unshown = overview.mutants_that("UNSHOWN"); unshown > 0)
+    tile("mutants unshown", "", unshown);
   if (overview.stale > 0) tile("STALE", "STALE", overview.stale);
   for (const std::string& text : records.environments)
     environments.push_back(object{{"text", text}});
@@ -507,8 +557,10 @@ Page page(const Records& records, const Overview& overview, const PageOptions& o
                  {"sections", data(shown)},
                  {"has_speed", data(!overview.timings.empty())},
                  {"speed", data(speed_data(overview))},
-                 {"has_mutants", data(!records.mutants.empty())},
-                 {"mutants", data(mutants_data(records))},
+                 {"has_comparisons", data(!records.comparisons.empty())},
+                 {"comparisons", data(comparisons_data(records))},
+                 {"has_mutants", data(!overview.mutants.empty())},
+                 {"mutants", data(mutants_data(overview))},
                  {"has_raised", data(!raised.empty())},
                  {"raised_limits", data(raised)},
                  {"legend", data(legend)},

@@ -276,6 +276,73 @@ void add_result(const RecordOrigin& origin, const json& record, Records& records
   records.results.push_back(std::move(own));
 }
 
+std::array<std::string, 2> two_texts_in(const json& object, const char* name) {
+  const json& list = list_in(object, name, 2);
+  if (list.size() != 2 || !list[0].is_string() || !list[1].is_string()) refuse(name, "two texts");
+  return {printable(list[0].get<std::string>()), printable(list[1].get<std::string>())};
+}
+
+VersusTensor compared_tensor(const std::string& name, const json& record) {
+  VersusTensor own;
+  own.tensor = printable(name);
+  own.status = status_in(record);
+  MeasuredAgreement& a = own.agreement;
+  a.elements = count_in(record, "elements");
+  a.measured = count_in(record, "measured");
+  a.same_bits = count_in(record, "same_bits");
+  const json& difference = object_in(record, "difference");
+  a.difference = {number_in(difference, "median"), number_in(difference, "p999"),
+                  number_in(difference, "max")};
+  a.largest = number_in(record, "largest");
+  const json& clauses = object_in(record, "clauses");
+  if (clauses.size() > a.clauses.size()) refuse("clauses", "at most two clauses");
+  for (Clause& clause : a.clauses) clause.applicable = false;
+  for (std::size_t i = 0; const auto& [clause, entry] : clauses.items())
+    a.clauses[i++] = {printable(clause),         number_in(entry, "value"),
+                      number_in(entry, "limit"), true,
+                      truth_in(entry, "passed"), ""};
+  const json &nearer = list_in(record, "nearer", 2), &norms = list_in(record, "relative_norm", 2),
+             &verdicts = list_in(record, "verdicts", 2);
+  if (nearer.size() != 2 || norms.size() != 2 || verdicts.size() != 2)
+    refuse("nearer", "one count a side");
+  a.left = {count_of(nearer[0], "nearer"), number_of(norms[0], "relative_norm")};
+  a.right = {count_of(nearer[1], "nearer"), number_of(norms[1], "relative_norm")};
+  for (std::size_t s = 0; s < 2; ++s) {
+    own.verdicts[s].status = status_in(verdicts[s]);
+    own.verdicts[s].finding = optional_text_in(verdicts[s], "finding");
+  }
+  const json &tolerance = object_in(record, "recommended"), &reason = object_in(record, "reason");
+  a.rtol = number_in(tolerance, "rtol");
+  a.atol = number_in(tolerance, "atol");
+  own.relative = text_in(reason, "rtol");
+  own.decisive = text_in(reason, "atol");
+  a.slack = number_in(record, "slack");
+  for (const json& usual : list_in(record, "usual", 100))
+    a.usual.push_back({text_in(usual, "name"), number_in(usual, "rtol"), number_in(usual, "atol"),
+                       count_in(usual, "exceeded"), number_in(usual, "narrowest"),
+                       number_in(usual, "median")});
+  own.worst = optional_text_in(record, "worst");
+  return own;
+}
+
+void add_comparison(const RecordOrigin& origin, const json& record, Records& records) {
+  ReportedComparison own;
+  static_cast<RecordOrigin&>(own) = origin;
+  VersusReport& report = own.report;
+  report.names = two_texts_in(record, "paths");
+  report.recipes = two_texts_in(record, "recipes");
+  report.forms = two_texts_in(record, "forms");
+  report.status = status_in(record);
+  report.pairs = count_in(record, "pairs");
+  report.sampled = count_in(record, "sampled_pairs");
+  report.reproducer = text_in(record, "reproducer");
+  report.note = optional_text_in(record, "note");
+  for (const auto& [name, tensor] : object_in(record, "tensors").items())
+    report.tensors.push_back(compared_tensor(name, tensor));
+  add_environment(record, records);
+  records.comparisons.push_back(std::move(own));
+}
+
 // A time, or an amount of work.
 double amount_in(const json& object, const char* name) {
   const double x = number_in(object, name);
@@ -374,8 +441,13 @@ void add_record(const std::string& source, const std::string& line, Records& rec
   const RecordOrigin origin{source, text_in(record, "case"), text_in(record, "id"),
                             text_in(record, "operator")};
   if (record.contains("kind")) {
-    if (record.at("kind") != bench_kind) refuse("kind", "one that this program knows");
-    add_timing(origin, record, records);
+    const std::string kind = text_in(record, "kind");
+    if (kind == versus_kind)
+      add_comparison(origin, record, records);
+    else if (kind == bench_kind)
+      add_timing(origin, record, records);
+    else
+      refuse("kind", "one that this program knows");
   } else if (record.contains("path")) {
     add_result(origin, record, records);
   } else if (record.contains("equality")) {
@@ -399,7 +471,7 @@ void add_record(const std::string& source, const std::string& line, Records& rec
     problem.text = text_in(record, "raised_limit_problem");
     records.problems.push_back(std::move(problem));
   } else {
-    throw BadRecord("is no result, bitwise contract, raised limit, timing or mutant");
+    throw BadRecord("is no result, bitwise contract, raised limit, comparison, timing or mutant");
   }
 }
 
@@ -489,6 +561,10 @@ void read_evidence_file(const std::string& name, Records& records) {
 }
 
 }  // namespace
+
+std::string ReportedComparison::paths() const {
+  return fmt::format("{} against {}", report.names[0], report.names[1]);
+}
 
 double ReportedResult::ratio() const {
   const TensorVerdict* const tensor = result.verdict.worst();

@@ -1,10 +1,11 @@
-// What `run -o` and `compare -o` (harness/run/result.hpp), `bench -o`
-// (harness/clock/bench_row.hpp), `mutate -o` (harness/mutants/score.hpp) and `calibrate -o`
-// (harness/calibrate/record.hpp) have written, read back; and evidence (*.h5), which has the lines
-// of results case by case.
+// What `run -o` and `compare -o` (harness/run/result.hpp), `versus -o`
+// (harness/run/versus_case.hpp), `bench -o` (harness/clock/bench_row.hpp), `mutate -o`
+// (harness/mutants/score.hpp) and `calibrate -o` (harness/calibrate/record.hpp) have written, read
+// back; and evidence (*.h5), which has the lines of results case by case.
 //
 // A line is one object: a result, a bitwise contract, an observation of bits that nobody promises,
-// a raised limit that is a problem, a timing, a mutant, or a part of a calibration. Blank lines are
+// a raised limit that is a problem, a comparison of two implementations, a timing, a mutant, or a
+// part of a calibration. Blank lines are
 // skipped. The note of a result from evidence says so, with device and date, and why it is STALE
 // where it is. Throws UsageError for a file that cannot be read or holds no record, for evidence
 // that is not as it was written, and for a line that is no such object, naming file, line and what
@@ -19,6 +20,7 @@
 #include "harness/calibrate/record.hpp"
 #include "harness/clock/bench_row.hpp"
 #include "harness/run/result.hpp"
+#include "harness/run/versus_case.hpp"
 
 namespace groundstate::harness {
 
@@ -50,6 +52,13 @@ struct ReportedProblem : RecordOrigin {
   std::string text;
 };
 
+// Of the verdicts against the oracle only status and finding.
+struct ReportedComparison : RecordOrigin {
+  VersusReport report;
+
+  std::string paths() const;  // "chunked:single against recurrent:single"
+};
+
 struct ReportedTiming : RecordOrigin {
   BenchRow row;
 };
@@ -76,6 +85,7 @@ struct Records {
   std::vector<ReportedContract> contracts;
   std::vector<ReportedContract> observations;  // of bits that nobody promises
   std::vector<ReportedProblem> problems;
+  std::vector<ReportedComparison> comparisons;
   std::vector<ReportedTiming> timings;
   std::vector<ReportedMutant> mutants;
   std::vector<CalibrationRecord> calibrations;

@@ -6,6 +6,7 @@
 
 #include "harness/report/documents.hpp"
 #include "harness/report/templates.hpp"
+#include "harness/report/versus.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -54,6 +55,9 @@ std::string paths_of(const ReportedCase& own) {
     last = &each->result.status;
     text += " " + code(each->result.path);
   }
+  for (const ReportedComparison* const each : own.comparisons)
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", name_of(each->report.status),
+                        code(each->paths()));
   if (!own.contracts.empty())
     text += fmt::format(
         "{}{}, {} broken", text.empty() ? "" : "; ",
@@ -65,13 +69,22 @@ std::string paths_of(const ReportedCase& own) {
 }  // namespace
 
 std::string summary(const Records& records, const Overview& overview) {
-  list tiles, failures, broken, problems, raised, speed, cases, evidence, environments;
+  list tiles, failures, broken, problems, raised, speed, cases, evidence, environments, comparisons,
+      mutants;
+  const auto tile = [&](const char* name, Index count) {
+    tiles.push_back(object{{"name", name}, {"count", fmt::format("{}", count)}});
+  };
   for (const StatusCount& own : overview.statuses)
     tiles.push_back(object{{"name", std::string(name_of(own.status))},
                            {"count", fmt::format("{}", own.count)}});
-  if (overview.contracts > 0)
-    tiles.push_back(
-        object{{"name", "bitwise contracts"}, {"count", fmt::format("{}", overview.contracts)}});
+  if (overview.contracts > 0) tile("bitwise contracts", overview.contracts);
+  if (!records.comparisons.empty())
+    tile("comparisons", static_cast<Index>(records.comparisons.size()));
+  if (!overview.mutants.empty()) {
+    tile("mutants killed", overview.mutants_that("KILLED"));
+    tile("survived", overview.mutants_that("SURVIVED"));
+    tile("unshown", overview.mutants_that("UNSHOWN"));
+  }
   for (const ReportedResult& own : records.results)
     if (is_judged(own.result.status) && own.result.status != Status::passed)
       failures.push_back(object{{"status", std::string(name_of(own.result.status))},
@@ -106,6 +119,32 @@ std::string summary(const Records& records, const Overview& overview) {
                            {"libraries", fmt::format("{}", fmt::join(own.libraries, "; "))},
                            {"note", row.note}});
   }
+  for (const ReportedComparison& own : records.comparisons) {
+    const auto row = [&](Status status, const std::string& tensor, const std::string& far,
+                         const std::string& tolerance, const std::string& why) {
+      comparisons.push_back(object{{"status", std::string(name_of(status))},
+                                   {"case_code", code(own.case_text)},
+                                   {"paths_code", code(own.paths())},
+                                   {"tensor", tensor},
+                                   {"apart", far},
+                                   {"recommended", tolerance},
+                                   {"reason", why}});
+    };
+    for (const VersusTensor& tensor : own.report.tensors)
+      row(tensor.status, tensor.tensor, apart(tensor), recommended(tensor), reason(tensor));
+    if (own.report.tensors.empty()) row(own.report.status, "", own.report.note, "", "");
+  }
+  for (const ReportedMutant* const own : overview.mutants)
+    mutants.push_back(object{
+        {"status", own->status},
+        {"operator", own->operator_name},
+        {"name", own->name},
+        {"defect", own->defect},
+        {"seen", own->status == "UNSHOWN"
+                     ? own->needs
+                     : fmt::format("{}{}{} of {} cases", own->check, own->check.empty() ? "" : ", ",
+                                   own->seen_on, own->cases)},
+        {"case_code", own->case_text.empty() ? "" : code(own->case_text)}});
   for (const ReportedCase& own : overview.cases) {
     const ReportedResult* const nearest = own.nearest();
     cases.push_back(object{{"status", std::string(name_of(own.status()))},
@@ -134,6 +173,11 @@ std::string summary(const Records& records, const Overview& overview) {
                                 {"raised_limits", data(raised)},
                                 {"has_speed", data(!speed.empty())},
                                 {"speed", data(speed)},
+                                {"has_comparisons", data(!comparisons.empty())},
+                                {"comparisons", data(comparisons)},
+                                {"has_mutants", data(!mutants.empty())},
+                                {"survivors", data(overview.mutants_that("SURVIVED") > 0)},
+                                {"mutants", data(mutants)},
                                 {"cases", data(cases)},
                                 {"has_evidence", data(!evidence.empty())},
                                 {"evidence", data(evidence)},

@@ -5,16 +5,10 @@
 #include <algorithm>
 #include <cmath>
 
-#include "harness/judge/counting.hpp"
 #include "harness/report/records.hpp"
 
 namespace groundstate::harness {
 namespace {
-
-// "2^-8"
-std::string power_of_two(double x) {
-  return x == 0 ? "0" : fmt::format("2^{}", std::lround(std::log2(x)));
-}
 
 // To two digits, upwards: a tolerance that is rounded down would be one that honest pairs fail.
 std::string rounded_up(double x) {
@@ -34,7 +28,7 @@ std::string clause_text(const Clause& clause, const TableStyle& style) {
 std::string usual_text(const UsualTolerance& own, Index elements) {
   const bool named = own.name.find('=') == std::string::npos;
   std::string text = fmt::format(
-      "      {}: ",
+      "{}: ",
       named ? fmt::format("{}(rtol={:g}, atol={:g})", own.name, own.rtol, own.atol) : own.name);
   text += own.exceeded == 0
               ? "passes"
@@ -42,17 +36,7 @@ std::string usual_text(const UsualTolerance& own, Index elements) {
   if (own.narrowest < 1)
     text += fmt::format("; allows as little as {} of what an honest pair may need",
                         short_number(own.narrowest));
-  return text + fmt::format("; for the median element {} times that\n", short_number(own.median));
-}
-
-// "2^-8 + 5 x 2^-24": storing, and so many units of the arithmetic.
-std::string relative_part(const VersusTensor& own, std::size_t side, Index elements) {
-  const Promise& promise = own.promises[side];
-  const double stored = unit_roundoff(promise.type), arithmetic = promise.arithmetic;
-  return fmt::format("{}{:.3g} x {}",
-                     stored > arithmetic ? power_of_two(stored) + " + " : std::string(),
-                     promise.limits.maximum * maximum_growth(elements),
-                     power_of_two(std::min(stored, arithmetic)));
+  return text + fmt::format("; for the median element {} times that", short_number(own.median));
 }
 
 std::string tensor_text(const VersusReport& report, const VersusTensor& own,
@@ -68,12 +52,8 @@ std::string tensor_text(const VersusReport& report, const VersusTensor& own,
                                    : fmt::format(" ({} against {})", own.types[0], own.types[1]));
   if (own.first_difference)
     text += fmt::format("      first difference: {}\n", *own.first_difference);
-  text += fmt::format("      apart: median {}, 99.9 % {}, max {} units; at most {}{}\n",
-                      short_number(a.difference.median), short_number(a.difference.p999),
-                      short_number(a.difference.maximum), short_number(a.largest),
-                      own.worst.empty() ? "" : "; farthest at " + own.worst);
+  text += fmt::format("      apart: {}\n", apart(own));
   for (const Clause& clause : a.clauses) text += clause_text(clause, style);
-  const Index differing = a.left.nearer + a.right.nearer;
   for (std::size_t s = 0; s < 2; ++s) {
     const TensorVerdict& verdict = own.verdicts[s];
     text += fmt::format(
@@ -86,24 +66,14 @@ std::string tensor_text(const VersusReport& report, const VersusTensor& own,
             ? "; " + painted("FAILED: " + verdict.finding, Status::failed, style)
             : "");
   }
-  if (differing > 0) {
-    const bool left = a.left.nearer >= a.right.nearer;
-    const Index nearer = left ? a.left.nearer : a.right.nearer;
-    text += fmt::format(
-        "      nearer to the oracle: {}, in {:.3g} % of the {} elements where one is\n",
-        report.names[left ? 0 : 1],
-        100.0 * static_cast<double>(nearer) / static_cast<double>(differing), differing);
-  }
+  if (const std::string which = nearer(report, own); !which.empty())
+    text += fmt::format("      nearer to the oracle: {}\n", which);
   if (a.measured == 0) return text;
   text += fmt::format(
-      "      recommended: rtol={} atol={}; for the median element {} times what an "
-      "honest pair may need\n",
-      rounded_up(a.rtol), rounded_up(a.atol), short_number(a.slack));
-  text += fmt::format("        rtol = {} + {}", relative_part(own, 0, a.measured),
-                      relative_part(own, 1, a.measured));
-  if (!own.decisive.empty()) text += fmt::format("; atol is that of {}", own.decisive);
-  text += "\n";
-  for (const UsualTolerance& usual : a.usual) text += usual_text(usual, a.measured);
+      "      recommended: {}; for the median element {} times what an honest pair may need\n",
+      recommended(own), short_number(a.slack));
+  text += fmt::format("        {}\n", reason(own));
+  for (const std::string& usual : usual_tolerances(own)) text += fmt::format("      {}\n", usual);
   return text;
 }
 
@@ -132,12 +102,48 @@ std::string reason(const VersusReport& report) {
 
 }  // namespace
 
+std::string apart(const VersusTensor& own) {
+  const MeasuredAgreement& a = own.agreement;
+  return fmt::format("median {}, 99.9 % {}, max {} units; at most {}{}",
+                     short_number(a.difference.median), short_number(a.difference.p999),
+                     short_number(a.difference.maximum), short_number(a.largest),
+                     own.worst.empty() ? "" : "; farthest at " + own.worst);
+}
+
+std::string nearer(const VersusReport& report, const VersusTensor& own) {
+  const Index left = own.agreement.left.nearer, right = own.agreement.right.nearer;
+  if (left + right == 0) return "";
+  return fmt::format(
+      "{}, in {:.3g} % of the {} elements where one is", report.names[left >= right ? 0 : 1],
+      100.0 * static_cast<double>(std::max(left, right)) / static_cast<double>(left + right),
+      left + right);
+}
+
+std::string recommended(const VersusTensor& own) {
+  if (own.agreement.measured == 0) return "";
+  return fmt::format("rtol={} atol={}", rounded_up(own.agreement.rtol),
+                     rounded_up(own.agreement.atol));
+}
+
+std::string reason(const VersusTensor& own) {
+  std::string text = own.relative.empty() ? "" : "rtol = " + own.relative;
+  if (!own.decisive.empty()) text += "; atol is that of " + own.decisive;
+  return text;
+}
+
+std::vector<std::string> usual_tolerances(const VersusTensor& own) {
+  std::vector<std::string> result;
+  for (const UsualTolerance& usual : own.agreement.usual)
+    result.push_back(usual_text(usual, own.agreement.measured));
+  return result;
+}
+
 std::string render(const VersusReport& report, const TableStyle& style) {
   const auto side = [&](std::size_t s) {
     return fmt::format("{} (recipe {}{})", report.names[s], report.recipes[s],
                        report.forms[s].empty() ? ", no form declared" : "");
   };
-  if (report.names[0].empty())  // not run
+  if (!is_judged(report.status))  // not run
     return fmt::format("{}  [{}]\n{} {}\n  reproduce: {}\n", report.case_text, report.id,
                        painted(fmt::format("{:<11}", name_of(report.status)), report.status, style),
                        report.note, report.reproducer);

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "harness/judge/counting.hpp"
 #include "harness/judge/json_number.hpp"
 #include "harness/run/compare_case.hpp"
 #include "harness/run/device.hpp"
@@ -75,6 +76,15 @@ std::string shares(const MeasuredOutput& measured, Index element, double stored)
   return text;
 }
 
+// "2^-8 + 5 x 2^-24": storing, and so many units of the arithmetic.
+std::string relative_part(const Promise& promise, Index elements) {
+  const double stored = unit_roundoff(promise.type), arithmetic = promise.arithmetic;
+  return fmt::format("{}{:.3g} x {}",
+                     stored > arithmetic ? power_of_two(stored) + " + " : std::string(),
+                     promise.limits.maximum * maximum_growth(elements),
+                     power_of_two(std::min(stored, arithmetic)));
+}
+
 struct Sides {
   const Tensor &left, &right;
   const MeasuredOutput &left_measured, &right_measured;
@@ -115,6 +125,9 @@ VersusTensor compared(const Operator& op, const TensorSpec& spec, std::size_t ou
         fmt::format("{}: {:.9g} against {:.9g}, exact {:.9g}", coordinate(x.left, i),
                     value_at(x.left, i), value_at(x.right, i), value_at(x.left_measured.oracle, i));
   }
+  if (agreement.measured > 0)
+    result.relative = fmt::format("{} + {}", relative_part(result.promises[0], agreement.measured),
+                                  relative_part(result.promises[1], agreement.measured));
   if (agreement.decisive >= 0) {
     const Index i = at(agreement.decisive);
     const bool left = value_at(x.left_measured.unit, i) >= value_at(x.right_measured.unit, i);
@@ -139,7 +152,7 @@ nlohmann::json to_record(const VersusTensor& own) {
                      {"exceeded", each.exceeded},
                      {"narrowest", json_number(each.narrowest)},
                      {"median", json_number(each.median)}});
-  nlohmann::json clauses;
+  nlohmann::json clauses = nlohmann::json::object();
   for (const Clause& clause : a.clauses)
     if (clause.applicable)
       clauses[clause.name] = {{"value", json_number(clause.value)},
@@ -148,6 +161,7 @@ nlohmann::json to_record(const VersusTensor& own) {
   nlohmann::json record = {
       {"status", name_of(own.status)},
       {"elements", a.elements},
+      {"measured", a.measured},
       {"same_bits", a.same_bits},
       {"difference",
        {{"median", json_number(a.difference.median)},
@@ -158,6 +172,7 @@ nlohmann::json to_record(const VersusTensor& own) {
       {"nearer", {a.left.nearer, a.right.nearer}},
       {"relative_norm", {json_number(a.left.relative_norm), json_number(a.right.relative_norm)}},
       {"recommended", {{"rtol", json_number(a.rtol)}, {"atol", json_number(a.atol)}}},
+      {"reason", {{"rtol", own.relative}, {"atol", own.decisive}}},
       {"slack", json_number(a.slack)},
       {"usual", usual},
       {"verdicts", {to_record(own.verdicts[0]), to_record(own.verdicts[1])}}};
@@ -253,7 +268,7 @@ VersusReport versus_case(const Operator& op, const Case& c, const Tensors& input
 nlohmann::json to_record(const VersusReport& report) {
   nlohmann::json tensors = nlohmann::json::object();
   for (const VersusTensor& own : report.tensors) tensors[own.tensor] = to_record(own);
-  nlohmann::json record = {{"schema", record_schema},          {"kind", "versus"},
+  nlohmann::json record = {{"schema", record_schema},          {"kind", versus_kind},
                            {"case", report.case_text},         {"id", report.id},
                            {"operator", report.operator_name}, {"paths", report.names},
                            {"recipes", report.recipes},        {"forms", report.forms},

@@ -19,6 +19,8 @@
 
 namespace groundstate::harness {
 
+inline constexpr const char* versus_kind = "versus";  // of its records
+
 struct Implementation {
   std::string name;
   Tensors judged;                        // Operator::judged() of its outputs
@@ -41,7 +43,9 @@ struct VersusTensor {
   MeasuredAgreement agreement;
   std::optional<std::string> first_difference;  // in bits; in value where the types differ
   std::string worst;                            // element with the largest difference
-  std::string decisive;  // element that atol is for, and what its unit is made of
+  // Why the recommended tolerance is what it is: the terms of rtol, "2^-8 + 24 x 2^-24 + ...", and
+  // the element that atol is for, with what its unit is made of.
+  std::string relative, decisive;
 };
 
 struct VersusReport {

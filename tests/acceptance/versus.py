@@ -116,6 +116,19 @@ class Versus(ProgramTest):
             self.assertRegex(done.stderr, words)
             self.assertEqual(done.stderr.count("\n"), 1, done.stderr)
 
+    def test_the_record_of_several_cases_is_what_json_prints_and_makes_a_report(self):
+        path = Path(self.folder) / "record.jsonl"
+        arguments = ["simple_gla T=20,30 H=1 K=8 V=8", "--path", "chunked:single", "--path", "recurrent:single"]
+        done = groundstate("versus", *arguments, "-o", path)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertEqual(path.read_text(), groundstate("versus", *arguments, "--json").stdout)
+        reason = json.loads(path.read_text().splitlines()[0])["tensors"]["o"]["reason"]
+        self.assertRegex(reason["rtol"], r"^2\^-8 \+ ")
+        self.assertRegex(reason["atol"], "^batch=0 time=")
+        done = groundstate("report", path, "-o", Path(self.folder) / "report")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertTrue(done.stdout.startswith("0 of 2 comparisons failed\n"), done.stdout)
+
     def test_a_case_that_a_path_cannot_take_is_not_judged(self):
         done = groundstate("versus", "simple_gla T=20000 H=1 K=2 V=2", "--path", "parallel", "--path", "recurrent")
         self.assertEqual(done.returncode, 3, done.stderr)

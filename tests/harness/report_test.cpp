@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -20,7 +21,10 @@
 #include "harness/report/diff.hpp"
 #include "harness/report/documents.hpp"
 #include "harness/report/json_lines.hpp"
+#include "harness/report/versus.hpp"
+#include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
+#include "harness/run/versus_case.hpp"
 #include "reference/core/parallel.hpp"
 #include "tests/harness/expect_contains.hpp"
 #include "tests/harness/program.hpp"
@@ -261,6 +265,101 @@ TEST_F(Reports, EveryResultContractAndProblemIsInEveryFormat) {
   EXPECT_EQ(count(all[3], "<skipped "), 1u + unavailable);
 }
 
+// ---- two implementations
+
+// chunked:single against recurrent:single, whose o has one wrong element if it is to be so.
+json comparison_record(bool wrong) {
+  const Case c = parse_case(line, grammars());
+  const Operator& op = operator_of(c);
+  const Tensors inputs = generate(op.inputs(c));
+  std::array<Implementation, 2> sides{
+      run_implementation(op, c, checked_variant(op, "chunked:single"), inputs),
+      run_implementation(op, c, checked_variant(op, "recurrent:single"), inputs)};
+  if (wrong) {
+    Tensor& o = *find(sides[1].judged, "o");
+    o.store(100, -o.load(100));
+  }
+  VersusReport report = versus_case(op, c, inputs, sides, std::nullopt, {});
+  report.reproducer = "groundstate versus";
+  return to_record(report);
+}
+
+TEST_F(Reports, AComparisonComesBackAsItWasWritten) {
+  const json written = comparison_record(true);
+  const Records records = read({written});
+  ASSERT_EQ(records.comparisons.size(), 1u);
+  const json back = to_record(records.comparisons[0].report);
+  for (const char* const name : {"paths", "recipes", "forms", "status", "pairs", "reproducer"})
+    EXPECT_EQ(back[name], written[name]) << name;
+  for (const auto& [name, expected] : written["tensors"].items())
+    for (const char* const part :
+         {"status", "elements", "measured", "same_bits", "difference", "largest", "clauses",
+          "nearer", "relative_norm", "recommended", "reason", "slack", "usual"})
+      EXPECT_EQ(back["tensors"][name][part], expected[part]) << name << " " << part;
+}
+
+TEST_F(Reports, AComparisonIsInEveryFormatWithItsToleranceAndFails) {
+  json not_run = comparison_record(false);
+  not_run["status"] = "UNSUPPORTED";
+  not_run["note"] = "quadratic in T";
+  not_run["tensors"] = json::object();
+  const Records records = read({comparison_record(false), comparison_record(true), not_run});
+  const std::vector<std::string> all = formats(records);
+  for (const std::string& text : all) {
+    expect_contains(text, "chunked:single against recurrent:single");
+    expect_contains(text, "quadratic in T");
+    expect_contains(text, "FAILED");
+    EXPECT_EQ(text.find("nothing was judged"), text.npos);
+  }
+  for (const std::size_t format : {0u, 1u, 2u})
+    expect_contains(unescaped(all[format]),
+                    recommended(records.comparisons[0].report.tensors.at(0)));
+  for (const std::size_t format : {0u, 1u}) {
+    expect_contains(unescaped(all[format]), "1 of 3 comparisons failed");
+    expect_contains(unescaped(all[format]), "atol is that of batch=0 ");
+  }
+  expect_contains(all[0], "torch.allclose(rtol=1e-05, atol=1e-08)");
+  expect_contains(all[0], "recurrent:single is wrong: ");
+  expect_contains(all[3], "tests=\"3\" failures=\"1\" skipped=\"1\"");
+}
+
+// ---- mutants
+
+TEST_F(Reports, MutantsAreInEveryFormatAndASurvivorIsAFailure) {
+  const json killed = {{"schema", 1},
+                       {"mutant", "late_gate"},
+                       {"operator", "simple_gla"},
+                       {"declares", "chunked:single"},
+                       {"defect", "the gate comes late"},
+                       {"status", "KILLED"},
+                       {"cases", 7},
+                       {"seen_on", 5},
+                       {"seen_by", {{"A.max", 5}}},
+                       {"killed_by",
+                        {{"case", "simple_gla T=9"},
+                         {"check", "A.max"},
+                         {"tensor", "o"},
+                         {"message", "first at t=3"}}}};
+  json survivor = killed, unshown = killed;
+  survivor.update({{"mutant", "early_gate"}, {"status", "SURVIVED"}, {"seen_on", 0}});
+  unshown.update({{"mutant", "offset_in_32_bits"}, {"status", "UNSHOWN"}, {"needs", "4 GiB"}});
+  for (json* const record : {&survivor, &unshown}) {
+    record->erase("killed_by");
+    (*record)["seen_by"] = json::object();
+  }
+  const std::vector<std::string> all = formats(read({killed, unshown, survivor}));
+  for (const std::string& text : all)
+    for (const char* const part : {"late_gate", "early_gate", "offset_in_32_bits", "KILLED",
+                                   "SURVIVED", "UNSHOWN", "A.max of o", "simple_gla T=9", "4 GiB"})
+      expect_contains(unescaped(text), part);
+  for (const std::size_t format : {0u, 1u}) {
+    expect_contains(all[format], "1 of 2 mutants killed");
+    EXPECT_LT(all[format].find("early_gate"), all[format].find("late_gate"));
+  }
+  expect_contains(all[3], "<testsuite name=\"mutants\" tests=\"3\" failures=\"1\" skipped=\"1\"");
+  expect_contains(all[3], "name=\"early_gate\" time=\"0.000000\"><failure type=\"SURVIVED\"");
+}
+
 TEST_F(Reports, TheCaseTheRaisedLimitAndItsReasonAreListed) {
   std::vector<json> records = good_records();
   json& clause = result_of(records, "chunked")["tensors"]["o"]["clauses"]["A.max"];
@@ -327,6 +426,28 @@ TEST_F(Reports, HostileTextStaysText) {
                      {"operator", hostile},
                      {"raised_limit_problem", hostile},
                      {"status", "FAILED"}});
+  json comparison = comparison_record(true);
+  for (const char* const name : {"note", "reproducer", "case", "id", "operator"})
+    comparison[name] = hostile;
+  for (const char* const name : {"paths", "recipes", "forms"})
+    comparison[name] = {hostile, hostile};
+  json& compared = comparison["tensors"]["o"];
+  compared["worst"] = compared["verdicts"][1]["finding"] = hostile;
+  compared["reason"] = {{"rtol", hostile}, {"atol", hostile}};
+  compared["usual"][0]["name"] = hostile;
+  comparison["tensors"][hostile] = compared;
+  records.push_back(comparison);
+  records.push_back({{"schema", 1},
+                     {"mutant", hostile},
+                     {"operator", hostile},
+                     {"declares", hostile},
+                     {"defect", hostile},
+                     {"needs", hostile},
+                     {"status", "SURVIVED"},
+                     {"cases", 1},
+                     {"seen_on", 1},
+                     {"seen_by", {{hostile, 1}}},
+                     {"killed_by", {{"case", hostile}, {"check", hostile}, {"message", hostile}}}});
   const std::vector<std::string> all = formats(read(records));
   for (const std::size_t format : {0u, 1u, 3u}) {
     EXPECT_EQ(all[format].find("<script"), all[format].npos);
@@ -395,7 +516,7 @@ TEST_F(Reports, BadInputIsOneMessageWithFileAndLineAndNothingIsWritten) {
   refused([](json& record) { record["seconds"] = "long"; }, "'seconds' is not a number");
   refused([](json& record) { record["status"] = "FINE"; }, "there is no status 'FINE'");
   refused([](json& record) { record.erase("path"); },
-          "is no result, bitwise contract, raised limit, timing or mutant");
+          "is no result, bitwise contract, raised limit, comparison, timing or mutant");
   const auto picture = [](json& record) -> json& { return record["tensors"]["o"]["picture"]; };
   refused(
       [&](json& record) {
