@@ -324,7 +324,7 @@ CalibrationTable seen_by(const std::vector<CalibrationRecord>& records) {
       {"fault", "declared recipe", "cases", "verdict", "A"},
       {},
       2};
-  for (const char* const clause : {"B", "C.grid", "D.bias", "E"})
+  for (const char* const clause : {"B", "C.grid", "D", "E"})
     table.columns.emplace_back(clause);
   for (const std::string& name : rule_names()) table.columns.push_back(name);
   for (const auto& row : fault_rows(records)) {

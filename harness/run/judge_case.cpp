@@ -243,21 +243,24 @@ CaseJudgement judge_case(const Judgeable& op, const Case& c, const Tensors& inpu
   const WantedFields wanted = wanted_fields(candidates);
   const bool packed = find(inputs, "cu_seqlens") != nullptr;
 
-  const bool nothing_to_round =
-      op.on_grid_by_nature(c) ||
+  const bool one_token =
       std::all_of(pairs.begin(), pairs.end(), [](const Pair& pair) { return pair.length <= 1; });
+  const bool nothing_to_round = op.on_grid_by_nature(c) || one_token;
 
   std::vector<std::vector<TensorJudge>> judges;  // [candidate][output]
   for (const Candidate& candidate : candidates) {
     std::vector<TensorJudge>& own = judges.emplace_back();
+    PathDeclaration declaration = candidate.declaration;
+    declaration.several_forms = candidate.emulations.size() > 1;
     for (std::size_t i = 0; i < specs.size(); ++i) {
       const TensorAxes axes = axes_of(specs[i], candidate, packed);
       // A recipe that keeps its state in 16 bits leaves a final state on that grid.
       const bool on_grid = nothing_to_round || (!axes.rows_are_time &&
                                                 candidate.declaration.recipe.carry > fp32_roundoff);
-      own.emplace_back(TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes,
-                                  on_grid, op.elements_per_error(c, specs[i].name)},
-                       candidate.declaration);
+      own.emplace_back(
+          TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes, on_grid,
+                     axes.rows_are_time || one_token, op.elements_per_error(c, specs[i].name)},
+          declaration);
     }
   }
 

@@ -14,7 +14,7 @@ import unittest
 from program import PROGRAM, ProgramTest, groundstate
 
 # One path takes milliseconds, the other seconds.
-SLOW = ["simple_gla T=16000 H=1 dtype=fp32", "--path", "recurrent", "--path", "parallel", "--no-contracts"]
+SLOW = ["simple_gla T=16000 H=1 K=16 V=16 dtype=fp32", "--path", "recurrent", "--path", "parallel", "--no-contracts"]
 MANY = ["simple_gla T=1:12 H=1 K=8 V=8", "--path", "recurrent", "--path", "chunked:single"]
 
 
@@ -258,9 +258,10 @@ class Resume(IsolationTest):
         self.assertEqual(end.stdout.encode(), self.content("a.jsonl"))
 
     def test_an_interrupt_and_a_resume(self):
-        arguments = [MANY[0], "simple_gla T=8000 H=1", *MANY[1:], "-o", "a.jsonl"]
+        arguments = [MANY[0], "simple_gla T=8000 H=1 K=32 V=32", *MANY[1:], "-o", "a.jsonl"]
         program = self.started(*arguments)
-        self.busy_child(program)
+        lines = self.whole.count(b"\n")
+        self.until(program, lambda: os.path.exists(self.at("a.jsonl")) and self.content("a.jsonl").count(b"\n") == lines)
         program.send_signal(signal.SIGINT)
         _, errors = program.communicate(timeout=60)
         self.assertEqual((program.returncode, errors.splitlines()),

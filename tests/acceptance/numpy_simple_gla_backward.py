@@ -5,6 +5,7 @@ passes over chunks in fp32 and with bf16 operands. PASSED, not MARGINAL, with an
 import functools
 import unittest
 
+import h5py
 import simple_gla_backward
 from program import ComparedTest, fill
 
@@ -18,14 +19,22 @@ EVERY = "state=random dht=random"
 
 
 class OutsideKernel(ComparedTest):
+    def declare(self, path, recipe, form):
+        """The outputs, which declare nothing, once more as a path with recipe and form: one comparison judges both."""
+        with h5py.File(path, "r+") as file:
+            declared = file["outputs"].create_group("declared")
+            declared.attrs.update(recipe=recipe, form=form)
+            for name in set(file["outputs"]) - {"declared"}:
+                file.copy(file["outputs"][name], declared)
+
     def each_passes(self, kernel, recipe, cases):
         form, declared = FORMS[kernel]
         for case in cases:
             with self.subTest(case):
                 path = self.generated(case)
                 fill(path, case, functools.partial(simple_gla_backward.backward, form=form))
+                self.declare(path, recipe, declared)
                 self.passes(path)
-                self.passes(path, "--recipe", recipe, "--form", declared)
 
     def test_token_by_token_in_fp64(self):
         self.each_passes("recurrent", "exact", [f"simple_gla.backward dtype=fp64 {case}" for case in [

@@ -60,7 +60,7 @@ Index honest_tensors(std::string_view line,
 // Seeds and shapes that the calibration does not use.
 TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
   const Index tensors = honest_tensors(
-      "simple_gla T/K/V/values=192/64/96/normal,777/40/24/scaled "
+      "simple_gla H=1 T/K/V/values=192/64/96/normal,777/40/24/scaled "
       "gate=open,slow,medium,normal,fast,mixed,reset,chunk_end seed=911",
       {{"dtype=fp64", {"chunked", "scan", "parallel"}},
        {"dtype=fp32", {"recurrent:single", "chunked:single", "chunked:tf32"}},
@@ -75,7 +75,7 @@ TEST(Limits, HonestPathsOfOtherSeedsAndShapesStayInside) {
 // lost, all in one direction, and the bias test says so by rights.
 TEST(Limits, HonestGradientsOfOtherSeedsAndShapesStayInside) {
   const Index tensors = honest_tensors(
-      "simple_gla.backward T/K/V/values=192/64/96/normal,333/40/24/scaled "
+      "simple_gla.backward H=1 T/K/V/values=192/64/96/normal,333/40/24/scaled "
       "gate=open,medium,normal,fast,mixed,reset,chunk_end gate_inputs=both gamma=-0.001 "
       "state=random dht=random seed=911",
       {{"dtype=fp64", {"chunked", "segmented"}},
@@ -285,7 +285,8 @@ TEST(Run, RecordsAreTheSameForAnyNumberOfThreads) {
   for (const int count : {1, 2, 3, 7}) {
     set_threads(count);
     std::string text;
-    for (nlohmann::json record : to_records(run("simple_gla B=2 T=130 gate=mixed state=random"))) {
+    for (nlohmann::json record :
+         to_records(run("simple_gla B=2 T=130 K=32 gate=mixed state=random"))) {
       record.erase("seconds");
       record.erase("environment");
       text += record.dump() + "\n";
