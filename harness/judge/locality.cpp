@@ -104,7 +104,7 @@ Clause Locality::local() const {
   return make_clause(
       "E.locality", worst->path, worst->limit(probability),
       fmt::format("{}{}: RMS error {:.3g}, emulation {:.3g}", pair_text(axes_, worst->pair),
-                  axes_.row.empty()
+                  axes_.row.empty() || axes_.chunk_rows > 0
                       ? ""
                       : fmt::format(" {}={}..{}", axes_.row, worst->begin, worst->end - 1),
                   worst->path, worst->emulation));
