@@ -28,7 +28,8 @@ const std::string device_core =
     "(axis|view|scalar|gate|philox|tensor_list|elementary|trigonometric|encoding|lane)\\.hpp";
 const std::string device_contract = "reference/OP/(contract|lane)\\.hpp";
 // How the harness knows operators: a description and a table of them.
-const std::string registry = "harness/operators/(operator|registry|device_run)\\.hpp";
+const std::string registry =
+    "harness/operators/(operator|judgeable|stage_axes|registry|device_run)\\.hpp";
 const std::string support_table = "harness/operators/support_table\\.hpp";
 
 // The first layer that matches a file is its layer. Both are regular expressions, of a path from

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "harness/judge/scaled_error.hpp"
 #include "harness/operators/registry.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
@@ -29,10 +30,8 @@ constexpr double largest_ratio = 1e30;  // stands for infinity in a record
 // Towards zero, to a type of 16 bits.
 double truncated_to(ElementType type, double x) {
   if (x == 0 || !std::isfinite(x)) return x;
-  const bool half = type == ElementType::float16;
-  const int digits = half ? 11 : 8, least = half ? -14 : -126;
-  const double spacing = std::ldexp(1.0, std::max(std::ilogb(x), least) - digits + 1);
-  return round_to_type(type, std::trunc(x / spacing) * spacing);
+  const double ulp = spacing(type, x);
+  return round_to_type(type, std::trunc(x / ulp) * ulp);
 }
 
 bool has_16_bits(ElementType type) { return size_of(type) == 2 && !is_integer(type); }

@@ -16,9 +16,9 @@
 
 namespace groundstate::harness {
 
-// Clauses as the study counts them: B and E are the worst of theirs.
+// Clauses as the study counts them: B, D and E are the worst of theirs.
 inline constexpr std::array<std::string_view, 8> study_clauses = {
-    "pattern", "A.median", "A.99.9%", "A.max", "B", "C.grid", "D.bias", "E"};
+    "pattern", "A.median", "A.99.9%", "A.max", "B", "C.grid", "D", "E"};
 
 struct MeasuredTensor {
   std::string tensor;

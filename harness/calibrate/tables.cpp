@@ -293,7 +293,7 @@ CalibrationTable seen_table(std::string name, std::string title, std::string fir
   CalibrationTable table{std::move(name),
                          std::move(title),
                          {std::move(first), std::move(second), "cases", "verdict", "A",
-                          "least of A", "B", "C.grid", "D.bias", "E"},
+                          "least of A", "B", "C.grid", "D", "E"},
                          {},
                          2};
   for (const std::string& rule : rule_names()) table.columns.push_back(rule);

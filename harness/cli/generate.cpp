@@ -12,6 +12,7 @@
 #include "harness/fixture/write.hpp"
 #include "harness/judge/sensitivity.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/run/judge_stages.hpp"
 #include "harness/run/oracle_tensors.hpp"
 
 namespace groundstate::harness::cli {
@@ -20,6 +21,7 @@ namespace {
 struct Options {
   std::vector<std::string> cases;
   std::string output, as;
+  Index stages = 0;  // length of a chunk; 0: without
   bool with_oracle = false, json = false, progress = false;
 };
 
@@ -40,8 +42,16 @@ std::string_view marking(ElementType type) {
   return type == ElementType::bfloat16 ? "bfloat16" : "float16";
 }
 
+void poison(FixtureWriter& writer, std::string_view group, const TensorSpec& spec) {
+  writer.create(
+      group, Tensor::borrow(spec.name, spec.type, spec.axes, nullptr, nullptr, spec.storage_order),
+      std::numeric_limits<double>::quiet_NaN());
+}
+
 int generate(const Options& options) {
   const std::vector<CaseEntry> entries = expand_arguments(options.cases);
+  if (options.stages != 0)
+    for (const CaseEntry& entry : entries) staged_variant(operator_of(entry.value), options.stages);
   FixtureWriter writer(options.output);
   Progress progress(static_cast<Index>(entries.size()), options.progress);
   for (const CaseEntry& entry : entries) {
@@ -76,10 +86,12 @@ int generate(const Options& options) {
       }
       TensorSpec own = spec;
       if (options.as == "fp32" && is_half(spec.type)) own.type = ElementType::float32;
-      writer.create(
-          "outputs",
-          Tensor::borrow(own.name, own.type, own.axes, nullptr, nullptr, own.storage_order),
-          std::numeric_limits<double>::quiet_NaN());
+      poison(writer, "outputs", own);
+    }
+    if (options.stages != 0) {
+      const auto stages = op.stages(staged_variant(op, options.stages));
+      for (const TensorSpec& spec : stages->judged_outputs(c)) poison(writer, "stages", spec);
+      writer.attribute("stages", "chunk", std::int64_t{options.stages});
     }
     progress.finish(false);
   }
@@ -89,8 +101,9 @@ int generate(const Options& options) {
   if (options.json)
     fmt::print("{}\n", nlohmann::json{{"file", options.output}, {"cases", entries.size()}}.dump());
   else
-    fmt::print("{}: {} case{}; fill outputs/ and run: groundstate compare {}\n", options.output,
-               entries.size(), entries.size() == 1 ? "" : "s", options.output);
+    fmt::print("{}: {} case{}; fill outputs/{} and run: groundstate compare {}\n", options.output,
+               entries.size(), entries.size() == 1 ? "" : "s",
+               options.stages != 0 ? ", what you have of stages/," : "", options.output);
   return passed;
 }
 
@@ -106,6 +119,10 @@ void add_generate(CLI::App& app, Action& action) {
       ->check(CLI::IsMember({"fp32"}));
   verb->add_flag("--with-oracle", options->with_oracle,
                  "Also write the double oracle and its sensitivities");
+  verb->add_flag(
+      "--stages{64}", options->stages,
+      "Room for the intermediates of a chunked kernel as well; --stages=128: of chunks of "
+      "128 tokens");
   verb->add_flag("--json", options->json, "JSON");
   verb->add_flag("--progress", options->progress,
                  "Progress on standard error even when it is no terminal");

@@ -32,7 +32,7 @@ struct Options {
   CaseRunning running;
   std::string output, save;
   bool json = false, no_contracts = false, resume = false, determinism = false, checks = false,
-       certificate = false;
+       certificate = false, stages = false;
 };
 
 // Writes inputs once a case and the outputs of every path.
@@ -67,6 +67,7 @@ int run(const Options& options) {
   how.determinism = options.determinism;
   how.checks = options.checks;
   how.certificate = options.certificate;
+  how.stages = options.stages;
   if (options.determinism) {
     if (options.no_contracts)
       throw UsageError(
@@ -76,6 +77,8 @@ int run(const Options& options) {
   }
   if (options.checks && options.certificate)
     throw UsageError("--checks does without the oracle that --certificate is about");
+  if (options.checks && options.stages)
+    throw UsageError("--checks does without the oracle that --stages compares with");
   // What is saved is in the memory of the process that computed it.
   const bool isolated = !options.running.no_isolation && options.save.empty();
   const CaseIsolation isolation = options.running.isolation(isolated);
@@ -182,6 +185,9 @@ void add_run(CLI::App& app, Action& action) {
                  "Properties instead of the oracle, for shapes where that is too slow");
   verb->add_flag("--certificate", options->certificate,
                  "Bound the oracle's own error, and check its gradients");
+  verb->add_flag(
+      "--stages", options->stages,
+      "Judge the intermediates of chunked paths as well, and name the first that diverges");
   verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");
   verb->callback([options, &action] { action = [options] { return run(*options); }; });

@@ -7,7 +7,7 @@
 #include "harness/cli/arguments.hpp"
 #include "harness/cli/verbs.hpp"
 #include "harness/operators/registry.hpp"
-#include "harness/run/outputs.hpp"
+#include "harness/run/judge_stages.hpp"
 
 namespace groundstate::harness::cli {
 namespace {
@@ -34,7 +34,7 @@ void print_tensor(const TensorSpec& spec) {
     const AxisExtent& axis = spec.axes[spec.storage_order.empty() ? i : spec.storage_order[i]];
     shape += fmt::format("{}{} {}", i == 0 ? "" : ", ", axis.name, axis.extent);
   }
-  fmt::print("    {:<11} {:<6} [{}]{}\n", spec.name, name_of(spec.type), shape,
+  fmt::print("    {:<16} {:<6} [{}]{}\n", spec.name, name_of(spec.type), shape,
              spec.domain.empty() ? "" : "  " + spec.domain);
 }
 
@@ -51,6 +51,10 @@ int show(const Options& options) {
   for (const harness::Key& key : c.grammar().keys) record["keys"][key.name] = c.get(key.name);
   for (const TensorSpec& spec : op.inputs(c)) record["inputs"].push_back(describe(spec));
   for (const TensorSpec& spec : op.outputs(c)) record["outputs"].push_back(describe(spec));
+  const std::optional<PathVariant> staged = staged_variant_of(op);
+  const std::vector<TensorSpec> stages =
+      staged ? op.stages(*staged)->judged_outputs(c) : std::vector<TensorSpec>();
+  for (const TensorSpec& spec : stages) record["stages"].push_back(describe(spec));
   if (options.json) {
     fmt::print("{}\n", record.dump());
     return passed;
@@ -59,6 +63,10 @@ int show(const Options& options) {
   for (const TensorSpec& spec : op.inputs(c)) print_tensor(spec);
   fmt::print("  outputs\n");
   for (const TensorSpec& spec : op.outputs(c)) print_tensor(spec);
+  if (staged)
+    fmt::print("  stages of a chunked form, in chunks of {}\n",
+               staged->integer("chunk", op.path_keys()));
+  for (const TensorSpec& spec : stages) print_tensor(spec);
   fmt::print("\n  one run of the recurrence: {:.3g} flop; inputs and outputs: {:.3g} MiB\n  keys:",
              cost.flops, cost.bytes / 0x1p20);
   for (const harness::Key& key : c.grammar().keys)

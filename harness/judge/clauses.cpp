@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "harness/judge/counting.hpp"
+#include "harness/judge/scaled_error.hpp"
 
 namespace groundstate::harness {
 
@@ -80,17 +81,38 @@ Clause GridTest::clause() const {
 }
 
 void BiasTest::add(double got, double oracle, double unit) {
-  if (oracle == 0) return;
-  sum_ += std::copysign(1.0, oracle) * (got - oracle) / unit;
+  const double rounded = round_to_type(type_, oracle);
+  if (oracle == 0 || !std::isfinite(rounded)) return;
+  const double error = std::copysign(1.0, oracle) * (got - rounded) / unit;
+  const double ulp = spacing(type_, oracle) / unit, size = std::abs(oracle) / unit;
   ++elements_;
+  sum_ += error;
+  uu_ += ulp * ulp;
+  ur_ += ulp * size;
+  rr_ += size * size;
+  ue_ += ulp * error;
+  re_ += size * error;
+  ee_ += error * error;
 }
 
-Clause BiasTest::clause() const {
+Clause BiasTest::bias() const {
   if (elements_ < least_elements)
     return not_applicable("D.bias", fmt::format("less than {} elements", least_elements));
   const double mean = sum_ / static_cast<double>(elements_);
   return make_clause("D.bias", std::abs(mean), mean_limit,
-                     fmt::format("mean signed error {:+.3f}", mean));
+                     fmt::format("mean signed error {:+.3f} units", mean));
+}
+
+Clause BiasTest::truncation() const {
+  const double determinant = uu_ * rr_ - ur_ * ur_;
+  const double b = (rr_ * ue_ - ur_ * re_) / determinant, c = (uu_ * re_ - ur_ * ue_) / determinant;
+  const double variance = std::max(0.0, ee_ - b * ue_ - c * re_) /
+                          static_cast<double>(elements_ - 2) * rr_ / determinant;
+  const double limit = truncation_limit + std::sqrt(-2 * std::log(false_alarm) * variance);
+  if (elements_ <= 2 || !(determinant > 0) || !(limit <= useful_limit))
+    return not_applicable("D.truncation", "too few elements to tell it from rounding");
+  return make_clause("D.truncation", std::abs(b), limit,
+                     fmt::format("mean signed error {:+.3f} ulp", b));
 }
 
 }  // namespace groundstate::harness

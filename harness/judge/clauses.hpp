@@ -4,8 +4,15 @@
 //   B  case limit    the same against the limits that follow the case's emulation (limits.hpp)
 //   C  grid test     a tensor declared fp32 whose elements lie on the bf16, fp16 or tf32 grid was
 //                    rounded on the way: at most half of its non-zero elements may
-//   D  bias test     |mean of (y - r) sign(r) / unit| <= 0.1 for 16-bit outputs of 1e4 elements or
-//                    more that are normal numbers: truncation instead of rounding
+//   D  bias tests    of 16-bit outputs that are normal numbers, with e = (y - r') sign(r),
+//                    r' the rounded oracle:
+//      D.bias        |mean of e / unit| within bias_limit: operands, states or gates that are
+//      always
+//                    rounded to one side
+//      D.truncation  |b| <= 0.1 + what chance makes, with b, c the least squares of
+//                    e = b ulp(r) + c |r|, weighted by 1 / unit^2: an output that is rounded to
+//                    one side has b = 1/2, towards zero -1/2, whatever else is done to it; not for
+//                    states that are stored after each token
 //
 // The value of a counted clause is the error that decides it, the (n - k(n, q))-th smallest of n:
 // the clause fails exactly when value > limit. With k >= n elements too few to decide, it does not
@@ -57,18 +64,33 @@ class GridTest {
   Grid bf16_, fp16_, tf32_;
 };
 
+// Whatever changes results by a factor makes e proportional to |r|: a gate near 1 that is lost when
+// an operand on the grid is multiplied by it and rounded, a stored state whose decay is below half
+// a unit in the last place. Honest kernels do that. ulp(r) / |r| varies by 2 within every power of
+// two, so that c takes all of it, and b is left with what rounding the output does. The rounded
+// oracle, since results that lie a little below numbers of the grid are rounded up by everybody. A
+// state that is stored after each token loses its decay where that is below ulp / 2 and not
+// elsewhere, which looks like a b of 0.7; if it were truncated it would lose an ulp a token, which
+// clauses A and B see.
 class BiasTest {
  public:
   static constexpr Index least_elements = 10'000;
-  static constexpr double mean_limit = 0.1;
+  // Twice the largest honest value; and of b, in ulp, with the largest limit that still tells
+  // truncation apart.
+  static constexpr double mean_limit = 0.28, truncation_limit = 0.1, useful_limit = 0.4;
 
+  explicit BiasTest(ElementType type) : type_(type) {}
   // Finite values only. `unit` as in scaled_error.hpp.
   void add(double got, double oracle, double unit);
-  Clause clause() const;
+  Clause bias() const;
+  Clause truncation() const;
 
  private:
-  double sum_ = 0;
+  ElementType type_;
   Index elements_ = 0;
+  double sum_ = 0;
+  // Sums of products of ulp / unit, |r| / unit and e / unit.
+  double uu_ = 0, ur_ = 0, rr_ = 0, ue_ = 0, re_ = 0, ee_ = 0;
 };
 
 }  // namespace groundstate::harness

@@ -78,7 +78,10 @@ void Locality::add(PairAt pair, const LocalityErrors& errors) {
   const std::size_t first = windows_.size();
   for (const auto& [begin, end] : parts) {
     Window window = measure(errors, begin, end);
-    if (!axes_.rows_are_time || columns == 1) window.independent /= shared_rows;
+    if (columns == 1)
+      window.independent /= elements_per_error_;
+    else if (!axes_.rows_are_time)
+      window.independent /= shared_rows;
     window.pair = pair;
     windows_.push_back(window);
   }
@@ -101,7 +104,7 @@ Clause Locality::local() const {
   return make_clause(
       "E.locality", worst->path, worst->limit(probability),
       fmt::format("{}{}: RMS error {:.3g}, emulation {:.3g}", pair_text(axes_, worst->pair),
-                  axes_.row.empty()
+                  axes_.row.empty() || axes_.chunk_rows > 0
                       ? ""
                       : fmt::format(" {}={}..{}", axes_.row, worst->begin, worst->end - 1),
                   worst->path, worst->emulation));

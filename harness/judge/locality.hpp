@@ -18,10 +18,11 @@
 // m is read from the emulation: the participation number of its rows, (sum_r R_r)^2 / sum_r R_r^2,
 // R_r the sum of the squares of error and floor in row r. It counts rows, as the elements of a row
 // may share the rounding of a gate, and it drops by itself where few rows dominate (absolute errors
-// under growing gates) or a row is one error (a third of the rows). Rows of a state, and of a
-// tensor of one column (the reverse sums of a gate's gradient), share errors among themselves: 8
-// rows count as one. Fewer independent errors widen the limit smoothly (at 1000 windows 2 ratio is
-// 5 for m = 64, 130 for m = 8, 4e12 for m = 1), so that small cases are left to clauses A and B.
+// under growing gates) or a row is one error (a third of the rows). Rows of a state share
+// errors among themselves: 8 rows count as one. So do those of a tensor of one column, the reverse
+// sums of a gate's gradient, by what its operator says (limits.hpp: elements_per_error). Fewer
+// independent errors widen the limit smoothly (at 1000 windows 2 ratio is 5 for m = 64, 130 for m =
+// 8, 4e12 for m = 1), so that small cases are left to clauses A and B.
 //
 // Errors are scaled (dimensionless, floor 0.06) or, for pairs without fields, absolute in the unit
 // of the output with the caller's floor. All constants here are tunable; they need no table.
@@ -52,7 +53,8 @@ class Locality {
   static std::vector<std::pair<Index, Index>> windows(Index rows, Index columns,
                                                       bool rows_are_time);
 
-  explicit Locality(TensorAxes axes) : axes_(std::move(axes)) {}
+  Locality(TensorAxes axes, double elements_per_error)
+      : axes_(std::move(axes)), elements_per_error_(elements_per_error) {}
   void add(PairAt pair, const LocalityErrors& errors);
   Clause local() const;
   Clause growth() const;
@@ -71,6 +73,7 @@ class Locality {
   static Window measure(const LocalityErrors& errors, Index begin, Index end);
 
   TensorAxes axes_;
+  double elements_per_error_;
   std::vector<Window> windows_;
   std::vector<std::pair<std::size_t, std::size_t>>
       growing_;  // windows of a scaled pair: begin, end

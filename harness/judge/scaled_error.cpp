@@ -96,6 +96,12 @@ double round_to_type(ElementType type, double x) {
   }
 }
 
+double spacing(ElementType type, double x) {
+  const bool half = type == ElementType::float16;
+  const int digits = half ? 11 : 8, least = half ? -14 : -126;
+  return std::ldexp(1.0, std::max(std::ilogb(x), least) - digits + 1);
+}
+
 double zero_error(double got) { return got == 0 ? 0 : infinity; }
 
 double scaled_error(double got, double oracle, double unit, ElementType output) {

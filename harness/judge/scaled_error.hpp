@@ -52,6 +52,9 @@ double overflow_threshold(ElementType type);
 // The nearest value of the type (infinite beyond its threshold); x itself for integers.
 double round_to_type(ElementType type, double x);
 
+// The distance of two neighbouring values of a 16-bit type at |x|, an ulp.
+double spacing(ElementType type, double x);
+
 // The absolute error that storage and flushing alone explain, whatever the value: `floor` above.
 double storage_floor(const RecipeUnits& recipe, ElementType output);
 

@@ -71,7 +71,8 @@ TensorJudge::TensorJudge(TensorInfo info, PathDeclaration declaration)
     : info_(std::move(info)),
       declaration_(std::move(declaration)),
       limits_(recipe_limits(declaration_.recipe.limit_row, info_.family)),
-      locality_(info_.axes),
+      bias_(info_.type),
+      locality_(info_.axes, info_.elements_per_error),
       where_(info_.axes) {
   first_[0].above = limits_.maximum;
   first_[1].above = limits_.p999;
@@ -263,15 +264,24 @@ void TensorJudge::add_clauses(TensorVerdict& verdict) const {
   else if (verdict.emulation)
     append(counted_clauses(
         "B", errors_,
-        case_limits(*verdict.emulation, errors_.elements(), limits_, info_.elements_per_error)));
+        case_limits(*verdict.emulation, errors_.elements(), limits_, info_.elements_per_error,
+                    case_limit_factor(declaration_.recipe.operand))));
   else
     clauses.push_back(not_applicable("B", "no emulation of this path"));
   if (info_.type == ElementType::float32)
     clauses.push_back(info_.on_grid_by_nature ? not_applicable("C.grid", "on a grid by nature")
                                               : grid_.clause());
-  if (is_16_bit(info_.type)) clauses.push_back(bias_.clause());
+  if (is_16_bit(info_.type)) {
+    clauses.push_back(bias_.bias());
+    clauses.push_back(
+        info_.rounded_once
+            ? bias_.truncation()
+            : not_applicable("D.truncation", "a state that is stored after each token"));
+  }
   clauses.push_back(locality_.local());
-  clauses.push_back(locality_.growth());
+  clauses.push_back(declaration_.several_forms
+                        ? not_applicable("E.growth", "the form has several emulations")
+                        : locality_.growth());
 }
 
 // The elements above the threshold; those of unsampled pairs are in where_ already.

@@ -46,6 +46,7 @@ struct TensorInfo {
   Family family = Family::diagonal;
   TensorAxes axes;
   bool on_grid_by_nature = false;  // integer or one-hot inputs, T <= 1: no grid test
+  bool rounded_once = true;        // not a state that is stored after each of several tokens
   // How many elements share one error (limits.hpp).
   double elements_per_error = harness::elements_per_error(family);
 };
@@ -55,6 +56,9 @@ struct PathDeclaration {
   RecipeUnits recipe;
   bool form_declared =
       false;  // rounding points and chunk length: its emulation is of the same path
+  // The emulation is, in each element, the worse of several that the declared form may mean: how it
+  // grows along time is that of none of them.
+  bool several_forms = false;
 };
 
 // The rows and columns of an output that matrices have, where that is not all of them. Coordinates

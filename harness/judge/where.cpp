@@ -86,8 +86,10 @@ std::string coordinate_text(const TensorAxes& axes, const BadElement& element) {
   };
   say(axes.sequence, element.pair.sequence);
   if (axes.rows_are_time) say(axes.row, element.row);
+  if (axes.chunk_rows > 0) say(axes.chunk_number, element.row / axes.chunk_rows);
   say(axes.head, element.pair.head);
-  if (!axes.rows_are_time) say(axes.row, element.row);
+  if (!axes.rows_are_time)
+    say(axes.row, axes.chunk_rows > 0 ? element.row % axes.chunk_rows : element.row);
   say(axes.column, element.column);
   return fmt::format("{}", fmt::join(parts, " "));
 }
@@ -111,6 +113,10 @@ void WhereHistogram::add_bad(PairAt pair, Index rows, Index row, Index column) {
   ++bad_;
   count(sequences_, pair.sequence);
   count(heads_, pair.head);
+  if (axes_.chunk_rows > 0) {
+    row /= axes_.chunk_rows;
+    rows /= axes_.chunk_rows;
+  }
   count(rows_, row);
   count(columns_, column);
   affected_length_ = std::max(affected_length_, rows);
@@ -179,7 +185,8 @@ std::string Where::sentence() const {
   if (last_token) say("only at the last token");
   if (ragged_tail) say("only in the last, partial chunk");
   if (residue) say(fmt::format("all at {} = {} mod {}", axes.row, *residue, axes.chunk));
-  if (!residue && !ragged_tail && !first_token && !last_token) say(affected_text(rows, axes.row));
+  if (!residue && !ragged_tail && !first_token && !last_token)
+    say(affected_text(rows, axes.chunk_rows > 0 ? axes.chunk_number : axes.row));
   return fmt::format("{}", fmt::join(parts, "; "));
 }
 

@@ -24,6 +24,10 @@ struct TensorAxes {
   bool rows_are_time = true;
   std::string sequence = "b", head = "h", row = "t", column = "v";
   Index chunk = 0;  // of the path; 0 or 1: none
+  // Rows of a state of every chunk: so many of one chunk after those of another, and the letter of
+  // the chunk's number.
+  Index chunk_rows = 0;
+  std::string chunk_number;
 };
 
 struct PairAt {
@@ -49,7 +53,7 @@ struct Where {
     Index all = 0;
     bool is_range() const;  // values are contiguous
   };
-  Affected sequences, heads, rows, columns;
+  Affected sequences, heads, rows, columns;  // rows: chunks, where axes.chunk_rows says so
 
   std::optional<Index> residue;  // all bad rows are this modulo axes.chunk
   bool ragged_tail = false;      // all lie in the last, partial chunk of their sequence

@@ -5,6 +5,18 @@
 
 namespace groundstate::harness {
 
+Matrix<bool> Operator::zeros(const Case& c, const Tensors& inputs, std::string_view tensor,
+                             const Pair& pair, const Matrix<double>& oracle) const {
+  if (zero_by_definition(c, tensor, pair))
+    return Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
+  Matrix<bool> mask;
+  for (const Index row : zero_rows(c, inputs, tensor, pair)) {
+    if (mask.size() == 0) mask = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), false);
+    mask.row(row).setConstant(true);
+  }
+  return mask;
+}
+
 Tensors Operator::size_inputs(const Case& /*c*/, const Tensors& inputs) const {
   const std::vector<std::string> gates = gate_inputs();
   Tensors result;

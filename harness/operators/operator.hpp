@@ -16,11 +16,8 @@
 #include "harness/case/case_line.hpp"
 #include "harness/case/path_variant.hpp"
 #include "harness/generate/tensor_spec.hpp"
-#include "harness/judge/limits.hpp"
-#include "harness/judge/units.hpp"
 #include "harness/operators/device_run.hpp"
-#include "harness/operators/perturbation.hpp"
-#include "reference/core/matrix.hpp"
+#include "harness/operators/judgeable.hpp"
 
 namespace groundstate::harness {
 
@@ -40,23 +37,6 @@ struct Path {
     return std::find(keys.begin(), keys.end(), key) != keys.end();
   }
 };
-
-// One independent problem of a case: what it depends on and where its outputs lie.
-struct Pair {
-  Index number = 0;  // in the declared order of the case
-  Index batch = 0, sequence = 0;
-  Index head = 0, value_head = 0;  // of keys and queries; the one that the state lives on
-  Index begin = 0, length = 0;     // tokens of its sequence
-  bool reverse = false;
-  double mean_gate = 0;  // log decay; the sample of a large case has the slowest and the fastest
-};
-
-// What one pair contributes to the outputs, in the order of Operator::judged_outputs(): [time, key
-// or value] in the order of tokens for a tensor with a time axis, [key, value] or [value, state]
-// for a state. An axis that a tensor lacks has one position. Pairs that lie at the same place of a
-// tensor (gradients of a key head that several value heads share, or of a parameter that all
-// sequences share) are summed there.
-using PairOutputs = std::vector<Matrix<double>>;
 
 struct Cost {
   double flops = 0;  // of one pass of the recurrence
@@ -80,10 +60,9 @@ struct Contract {
   std::function<std::pair<Tensors, Tensors>(const Run&)> sides;
 };
 
-class Operator {
+// As something to be judged it is its outputs.
+class Operator : public Judgeable {
  public:
-  virtual ~Operator() = default;
-
   virtual const Grammar& grammar() const = 0;
   virtual std::string formula() const = 0;
   virtual std::vector<KeyValueHelp> regimes() const = 0;
@@ -117,15 +96,7 @@ class Operator {
                                                const Tensors& /*outputs*/) const {
     return std::nullopt;
   }
-  // The outputs as the judge sees them, and everything that speaks of values after it: those that
-  // lie in codes and in slots of a pool are decoded, and gathered by the pair that they belong to.
-  // Pairs, oracle() and the like speak of these. What the outputs at hand do not determine is left
-  // out.
-  virtual std::vector<TensorSpec> judged_outputs(const Case& c) const { return outputs(c); }
-  virtual Tensors judged(const Case& /*c*/, const Tensors& /*inputs*/,
-                         const Tensors& outputs) const {
-    return outputs;
-  }
+  std::vector<TensorSpec> judged_outputs(const Case& c) const override { return outputs(c); }
   virtual Cost cost(const Case& c) const = 0;
   // Of one run of a variant, where it differs from the recurrence (scans, quadratic forms).
   virtual double path_flops(const Case& c, const PathVariant& /*variant*/) const {
@@ -155,14 +126,6 @@ class Operator {
     throw std::logic_error("path " + variant.path + " does not run on a device");
   }
 
-  virtual std::vector<Pair> pairs(const Case& c, const Tensors& inputs) const = 0;
-  // The double recurrence on one pair, disturbed or not.
-  virtual PairOutputs oracle(const Case& c, const Tensors& inputs, const Pair& pair,
-                             const Perturbation& perturbation = {}) const = 0;
-  // A variant on one pair, its results widened to double before any rounding to an output type; of
-  // a path that needs a device, the reference's path of the same form.
-  virtual PairOutputs emulate(const Case& c, const PathVariant& variant, const Tensors& inputs,
-                              const Pair& pair) const = 0;
   // Output `tensor` of this pair is zero by definition (no sequence and no initial state, ...), or
   // these rows of it are, in the order of tokens.
   virtual bool zero_by_definition(const Case& c, std::string_view tensor,
@@ -171,22 +134,14 @@ class Operator {
                                        std::string_view /*tensor*/, const Pair& /*pair*/) const {
     return {};
   }
+  Matrix<bool> zeros(const Case& c, const Tensors& inputs, std::string_view tensor,
+                     const Pair& pair, const Matrix<double>& oracle) const final;
 
-  // The row of limits that an output is held to.
-  virtual Family family(std::string_view /*tensor*/) const { return Family::diagonal; }
-  // How many elements of it share one error, so that an emulation may by chance be better than an
-  // honest path.
-  virtual double elements_per_error(const Case& /*c*/, std::string_view tensor) const {
-    return harness::elements_per_error(family(tensor));
-  }
-  // The error of outputs that a path of this form computes as differences of larger terms: the form
-  // term of judge/scaled_error.hpp, per output; empty where an output has none. `units(recipe)`
-  // gives the units of the pair's outputs before they are stored.
-  using InternalUnits = std::function<PairOutputs(const RecipeUnits&)>;
-  virtual PairOutputs form_terms(const Case& c, const PathVariant& /*form*/,
-                                 const RecipeUnits& /*recipe*/, const Tensors& /*inputs*/,
-                                 const Pair& /*pair*/, const InternalUnits& /*units*/) const {
-    return PairOutputs(judged_outputs(c).size());
+  // The named intermediates of a variant (reference/<operator>), in the order in which they follow
+  // from each other; a tensor of them has the type that a kernel keeps it in unless it says another
+  // one. Null where the variant has none. Not valid beyond the operator's life.
+  virtual std::unique_ptr<Judgeable> stages(const PathVariant& /*variant*/) const {
+    return nullptr;
   }
 
   // A variant of ours keeps its cumulative gates so that nothing cancels, and is forgiven nothing
@@ -199,10 +154,6 @@ class Operator {
     bool exact_gates = false;
   };
   virtual FormMeaning form_meaning(const PathVariant& form) const { return {{form}}; }
-
-  // Outputs are short products of integers or one-hot rows: honest fp32 results lie on 16-bit
-  // grids.
-  virtual bool on_grid_by_nature(const Case& /*c*/) const { return false; }
 
   // A batch element, head or sequence by itself has the bits that it has among others.
   virtual bool same_alone(const PathVariant& /*variant*/) const { return true; }

@@ -166,6 +166,7 @@ object article_data(const ReportedResult& own, Plots& plots) {
   put(entry, "form", result.form);
   put(entry, "reason", own.reason);
   put(entry, "note", result.note);
+  put(entry, "stages", own.stages);
   list tensors;
   for (std::size_t i = 0; i < result.verdict.tensors.size(); ++i)
     tensors.push_back(tensor_data(own, i, plots));

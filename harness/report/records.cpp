@@ -269,6 +269,11 @@ void add_result(const RecordOrigin& origin, const json& record, Records& records
   own.result.reproducer = text_in(record, "reproducer");
   own.result.note = optional_text_in(record, "note");
   own.reason = optional_text_in(record, "reason");
+  if (record.contains("stages")) {
+    const json& stages = object_in(record, "stages");
+    own.stages = text_in(stages, "sentence");
+    own.stage_diverges = stages.contains("first_diverging");
+  }
   for (const auto& [name, tensor] : object_in(record, "tensors").items())
     add_tensor(name, tensor, own);
   own.result.verdict.status = own.result.status;
@@ -582,6 +587,7 @@ std::string ReportedResult::worst_clause() const {
 
 std::string ReportedResult::finding() const {
   std::vector<std::string> parts;
+  if (stage_diverges) parts.push_back(stages);
   for (const TensorVerdict& tensor : result.verdict.tensors)
     if (!tensor.finding.empty())
       parts.push_back(fmt::format("{}: {}", tensor.tensor, tensor.finding));

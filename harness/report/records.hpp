@@ -33,6 +33,8 @@ struct RecordOrigin {
 struct ReportedResult : RecordOrigin {
   Result result;
   std::string reason;  // of the .cases line
+  std::string stages;  // which diverges first, in a sentence; empty where none were asked for
+  bool stage_diverges = false;
   // Where the worst elements lie, in their order, by tensor; and which tensors bring a picture.
   std::vector<std::vector<std::string>> worst_at;
   std::vector<bool> pictured;

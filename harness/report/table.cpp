@@ -48,6 +48,7 @@ std::string result_line(const Result& r, const TableStyle& style) {
       fmt::format("  {} {:<38} {:<15} {:<34} {:>8.3f} s{}\n", padded(r.status, style), r.path,
                   r.recipe, worst_clause(r), r.seconds, r.note.empty() ? "" : "  " + r.note);
   line += render_certificate(r);
+  if (r.stages) line += fmt::format("      {}\n", r.stages->sentence());
   if (bad(r)) line += findings(r) + fmt::format("      {}\n", r.reproducer);
   return line;
 }
@@ -141,10 +142,10 @@ std::string render_clauses(const Result& result, const TableStyle& style) {
       "{} {}  recipe {}{}{}\n", padded(result.status, style), result.path, result.recipe,
       result.form.empty() ? ", no form declared" : ", form " + result.form,
       result.note.empty() ? "" : "  (" + result.note + ")");
-  for (const TensorVerdict& tensor : result.verdict.tensors) {
+  const auto add = [&](const TensorVerdict& tensor, std::string_view group) {
     text +=
-        fmt::format("  {} {:<5} {} elements, median {:.3g}, 99.9 % {:.3g}, max {:.3g} units{}\n",
-                    padded(tensor.status, style), tensor.tensor, tensor.elements,
+        fmt::format("  {} {}{:<5} {} elements, median {:.3g}, 99.9 % {:.3g}, max {:.3g} units{}\n",
+                    padded(tensor.status, style), group, tensor.tensor, tensor.elements,
                     tensor.errors.median, tensor.errors.p999, tensor.errors.maximum,
                     tensor.emulation ? fmt::format(" (emulation {:.3g} / {:.3g} / {:.3g})",
                                                    tensor.emulation->median, tensor.emulation->p999,
@@ -159,6 +160,12 @@ std::string render_clauses(const Result& result, const TableStyle& style) {
     }
     if (!tensor.finding.empty())
       text += fmt::format("      {}\n", painted(tensor.finding, tensor.status, style));
+  };
+  for (const TensorVerdict& tensor : result.verdict.tensors) add(tensor, "");
+  if (result.stages) {
+    for (const TensorVerdict& tensor : result.stages->verdict.tensors) add(tensor, "stages/");
+    text += fmt::format("  {}\n",
+                        painted(result.stages->sentence(), result.stages->verdict.status, style));
   }
   text += render_certificate(result);
   return text + fmt::format("  reproduce: {}\n", result.reproducer);

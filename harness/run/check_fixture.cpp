@@ -205,7 +205,7 @@ void note_missing(const std::vector<TensorSpec>& specs, const Tensors& outputs,
 Submission read_submission(const CheckedFixture& given, const FixtureOutput& output,
                            const CompareOptions& options, std::vector<std::string>& missing) {
   const std::vector<TensorSpec> specs = given.op->outputs(given.value);
-  Submission submission{output.path, {}, {}, {}, false, {}};
+  Submission submission{output.path, {}, {}, {}, false, {}, {}};
   for (const FixtureDataset& dataset : output.tensors.datasets) {
     const TensorSpec& spec = known_spec(specs, dataset);
     if (!is_wanted(dataset.name, options)) continue;
@@ -226,6 +226,60 @@ Submission read_submission(const CheckedFixture& given, const FixtureOutput& out
   submission.form = options.form ? *options.form : output.form.value_or("");
   return submission;
 }
+
+bool is_written(const Tensor& tensor) {
+  bool written = tensor.elements() == 0;
+  for_each_element(
+      tensor, [&](Index, Index offset) { written = written || !std::isnan(tensor.load(offset)); });
+  return written;
+}
+
+// Of the submission's form; where it declares none, of the chunked one. Nothing where the file has
+// no stages of this path.
+std::optional<GivenStages> read_stages(const CheckedFixture& given, const Submission& submission,
+                                       const FixtureCase& fixture) {
+  const auto found =
+      std::find_if(fixture.stages.begin(), fixture.stages.end(),
+                   [&](const FixtureOutput& each) { return each.path == submission.path; });
+  if (found == fixture.stages.end()) return std::nullopt;
+  const Operator& op = *given.op;
+  const auto attribute = found->tensors.attributes.find("chunk");
+  std::optional<Index> chunk;
+  if (attribute != found->tensors.attributes.end()) {
+    const auto* const number = std::get_if<std::int64_t>(&attribute->second);
+    if (number == nullptr)
+      throw UsageError(fmt::format("stages of path {}: the attribute chunk is no integer",
+                                   shown(submission.path)));
+    chunk = *number;
+  }
+  const std::string form =
+      submission.form.empty()
+          ? staged_variant(op, chunk.value_or(undeclared_chunk)).text(op.path_keys())
+          : submission.form;
+  GivenStages stages{checked_variant(op, form, submission.recipe), {}, {}};
+  const auto known = op.stages(stages.form);
+  if (known == nullptr)
+    throw UsageError(fmt::format("stages of path {}: the form {} has none", shown(submission.path),
+                                 submission.form));
+  const Index own = stages.form.integer("chunk", op.path_keys());
+  if (chunk && *chunk != own)
+    throw UsageError(fmt::format(
+        "stages of path {}: they are of chunks of {} (attribute chunk), and the form {} "
+        "has chunks of {}",
+        shown(submission.path), *chunk, submission.form, own));
+  const std::vector<TensorSpec> specs = known->judged_outputs(given.value);
+  for (const FixtureDataset& dataset : found->tensors.datasets) {
+    Tensor tensor = to_tensor(dataset, shape_of(known_spec(specs, dataset)));
+    if (!is_float(tensor.type()))
+      throw UsageError(fmt::format("{}: the elements are {}; expected a float", dataset.location,
+                                   name_of(tensor.type())));
+    if (is_written(tensor)) stages.tensors.push_back(std::move(tensor));
+  }
+  for (const TensorSpec& spec : specs)
+    if (find(stages.tensors, spec.name) == nullptr) stages.missing.push_back(spec.name);
+  return stages;
+}
+
 // What the other file has for a submission: the outputs of the path of that name, or of its only
 // path.
 std::vector<Tensors> counterparts(const CheckedFixture& given, const Submission& submission,
@@ -262,9 +316,15 @@ CheckedFixture checked(const FixtureCase& fixture, const CompareOptions& options
     Submission submission = read_submission(given, output, options, given.missing);
     if (!submission.form.empty()) checked_variant(op, submission.form, submission.recipe);
     if (submission.outputs.empty()) continue;
+    submission.stages = read_stages(given, submission, fixture);
     if (other != nullptr) given.against.push_back(counterparts(given, submission, *other, options));
     given.submissions.push_back(std::move(submission));
   }
+  for (const FixtureOutput& stages : fixture.stages)
+    if (std::none_of(given.submissions.begin(), given.submissions.end(),
+                     [&](const Submission& each) { return each.path == stages.path; }))
+      throw UsageError(
+          fmt::format("stages of path {}, which has no outputs to be judged", shown(stages.path)));
   return given;
 }
 

@@ -11,6 +11,7 @@
 
 #include "harness/fixture/fixture.hpp"
 #include "harness/operators/operator.hpp"
+#include "harness/run/judge_stages.hpp"
 
 namespace groundstate::harness {
 
@@ -29,6 +30,9 @@ struct CompareOptions {
   std::function<void(const std::string&)> warn;
 };
 
+// Of a form that nobody declares.
+inline constexpr Index undeclared_chunk = 64;
+
 // Outputs of one path of a file.
 struct Submission {
   std::string path;
@@ -36,6 +40,7 @@ struct Submission {
   std::string recipe, form;
   bool recipe_declared = false;
   std::string note;
+  std::optional<GivenStages> stages;  // where the file has any; tensors: those that were written to
 };
 
 struct CheckedFixture {

@@ -9,14 +9,13 @@
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
+#include "harness/run/judge_stages.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/properties.hpp"
 #include "harness/run/sample.hpp"
 
 namespace groundstate::harness {
 namespace {
-
-constexpr Index undeclared_chunk = 64;
 
 Candidate candidate_of(const CheckedFixture& given, const Submission& submission,
                        const std::string& recipe, bool emulate) {
@@ -52,6 +51,26 @@ Candidate candidate_of(const CheckedFixture& given, const Submission& submission
   }
   set_intervals(candidate, exact_gates);
   return candidate;
+}
+
+// By the form whose stages they are, though it may be one that nobody declares.
+StageReport stages_of(const CheckedFixture& given, const Submission& submission,
+                      const Tensors& inputs, const std::vector<bool>& sampled, bool checks) {
+  const GivenStages& stages = *submission.stages;
+  StageReport none;
+  if (checks)
+    none.note = "--checks does without the oracle that they are compared with";
+  else if (stages.tensors.empty())
+    none.note =
+        fmt::format("nothing was written to any of stages/ ({})", fmt::join(stages.missing, ", "));
+  if (!none.note.empty()) return none;
+  Submission staged = submission;
+  PathVariant form = stages.form;
+  form.recipe.clear();
+  staged.form = form.text(given.op->path_keys());
+  Candidate candidate = candidate_of(given, staged, submission.recipe, true);
+  candidate.declaration.form_declared = !submission.form.empty();
+  return judge_stages(*given.op, given.value, inputs, sampled, candidate, stages);
 }
 
 // Recipes that are stricter than the given one, from strict to loose.
@@ -183,6 +202,8 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
                                                  candidates[k].declaration.recipe.name));
         break;
       }
+    if (submission.stages)
+      result.set_stages(stages_of(given, submission, inputs, sampled, options.checks));
     report.results.push_back(std::move(result));
     if (options.against_path) {
       const PathVariant variant = checked_variant(op, *options.against_path);

@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "harness/operators/stage_axes.hpp"
 #include "harness/run/places.hpp"
 #include "reference/core/parallel.hpp"
 
@@ -70,19 +71,6 @@ struct Contribution {
     for (Index i = 0; i < a.size(); ++i) a.data()[i] = std::hypot(a.data()[i], b.data()[i]);
   }
 };
-
-// The mask of elements that are zero by definition; empty where none is.
-Matrix<bool> zeros(const Operator& op, const Case& c, const Tensors& inputs,
-                   std::string_view tensor, const Pair& pair, const Matrix<double>& oracle) {
-  if (op.zero_by_definition(c, tensor, pair))
-    return Matrix<bool>::Constant(oracle.rows(), oracle.cols(), true);
-  Matrix<bool> mask;
-  for (const Index row : op.zero_rows(c, inputs, tensor, pair)) {
-    if (mask.size() == 0) mask = Matrix<bool>::Constant(oracle.rows(), oracle.cols(), false);
-    mask.row(row).setConstant(true);
-  }
-  return mask;
-}
 
 Contribution contribution(const Measured& measured, std::size_t output, std::size_t k,
                           const Candidate& candidate) {
@@ -173,7 +161,7 @@ bool is_given(const Candidate& candidate, std::size_t output, const TensorSpec& 
 }
 
 // The form terms of a sampled pair for one candidate.
-PairOutputs forms(const Operator& op, const Case& c, const Tensors& inputs, const Pair& pair,
+PairOutputs forms(const Judgeable& op, const Case& c, const Tensors& inputs, const Pair& pair,
                   const PairScale& scale, const Candidate& candidate) {
   const auto units = [&](const RecipeUnits& recipe) {
     PairOutputs result;
@@ -200,12 +188,17 @@ TensorAxes axes_of(const TensorSpec& spec, const Candidate& candidate, bool pack
              : has(groundstate::Key::name) ? std::string(groundstate::Key::letter)
              : has(State::name)            ? std::string(Value::letter)
                                            : std::string();
-  axes.column = has(State::name)   ? std::string(State::letter)
-                : has(Value::name) ? std::string(Value::letter)
+  axes.column = has(State::name)        ? std::string(State::letter)
+                : has(Value::name)      ? std::string(Value::letter)
+                : has(ChunkToken::name) ? std::string(ChunkToken::letter)
                 : axes.rows_are_time && has(groundstate::Key::name)
                     ? std::string(groundstate::Key::letter)
                     : std::string();
   axes.chunk = candidate.chunk;
+  if (has(ChunkNumber::name)) {
+    axes.chunk_rows = PairSlice(spec.axes, Pair{}).chunk_rows;
+    axes.chunk_number = ChunkNumber::letter;
+  }
   return axes;
 }
 
@@ -242,7 +235,7 @@ WantedFields wanted_fields(const std::vector<Candidate>& candidates) {
   return wanted;
 }
 
-CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& inputs,
+CaseJudgement judge_case(const Judgeable& op, const Case& c, const Tensors& inputs,
                          const std::vector<Pair>& pairs, const std::vector<bool>& sampled,
                          const std::vector<Candidate>& candidates,
                          const std::function<void(Index)>& between) {
@@ -250,21 +243,24 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
   const WantedFields wanted = wanted_fields(candidates);
   const bool packed = find(inputs, "cu_seqlens") != nullptr;
 
-  const bool nothing_to_round =
-      op.on_grid_by_nature(c) ||
+  const bool one_token =
       std::all_of(pairs.begin(), pairs.end(), [](const Pair& pair) { return pair.length <= 1; });
+  const bool nothing_to_round = op.on_grid_by_nature(c) || one_token;
 
   std::vector<std::vector<TensorJudge>> judges;  // [candidate][output]
   for (const Candidate& candidate : candidates) {
     std::vector<TensorJudge>& own = judges.emplace_back();
+    PathDeclaration declaration = candidate.declaration;
+    declaration.several_forms = candidate.emulations.size() > 1;
     for (std::size_t i = 0; i < specs.size(); ++i) {
       const TensorAxes axes = axes_of(specs[i], candidate, packed);
       // A recipe that keeps its state in 16 bits leaves a final state on that grid.
       const bool on_grid = nothing_to_round || (!axes.rows_are_time &&
                                                 candidate.declaration.recipe.carry > fp32_roundoff);
-      own.emplace_back(TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes,
-                                  on_grid, op.elements_per_error(c, specs[i].name)},
-                       candidate.declaration);
+      own.emplace_back(
+          TensorInfo{specs[i].name, candidate.types[i], op.family(specs[i].name), axes, on_grid,
+                     axes.rows_are_time || one_token, op.elements_per_error(c, specs[i].name)},
+          declaration);
     }
   }
 
@@ -290,7 +286,7 @@ CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& input
       own.scale = measure_scale(op, c, inputs, pairs[number], wanted, sampled[number]);
       for (std::size_t output = 0; output < specs.size(); ++output)
         own.zeros.push_back(
-            zeros(op, c, inputs, specs[output].name, pairs[number], own.scale.oracle[output]));
+            op.zeros(c, inputs, specs[output].name, pairs[number], own.scale.oracle[output]));
       for (const Candidate& candidate : candidates) {
         std::vector<PairOutputs>& emulations = own.emulations.emplace_back();
         for (const PathVariant& variant : candidate.emulations)

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "harness/judge/verdict.hpp"
-#include "harness/operators/operator.hpp"
+#include "harness/operators/judgeable.hpp"
 #include "harness/run/recorded_output.hpp"
 #include "harness/run/scale.hpp"
 
@@ -55,7 +55,7 @@ struct CaseJudgement {
 };
 
 // `between` is called after each batch of pairs with the number done; it may throw to stop.
-CaseJudgement judge_case(const Operator& op, const Case& c, const Tensors& inputs,
+CaseJudgement judge_case(const Judgeable& op, const Case& c, const Tensors& inputs,
                          const std::vector<Pair>& pairs, const std::vector<bool>& sampled,
                          const std::vector<Candidate>& candidates,
                          const std::function<void(Index)>& between = {});

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "harness/operators/stage_axes.hpp"
+
 namespace groundstate::harness {
 
 PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
@@ -35,9 +37,17 @@ PairSlice::PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair) {
     if (axis.name == row_axis && !rows_are_time) {
       rows_along(axis.extent, axis.stride);
     } else if (axis.name == groundstate::Key::name || axis.name == Value::name ||
-               axis.name == State::name) {
+               axis.name == State::name || axis.name == ChunkToken::name) {
       columns_along(axis.extent, axis.stride);
     }
+    if (axis.name == ChunkNumber::name) {
+      chunk_stride = axis.stride;
+      start += pair.first_chunk * axis.stride;
+    }
+  }
+  if (has(ChunkNumber::name)) {
+    chunk_rows = rows;
+    rows *= pair.chunks;
   }
 }
 

@@ -12,16 +12,21 @@
 namespace groundstate::harness {
 
 // Where a pair's matrix lies in a tensor. Rows are time where the tensor has it, else key; columns
-// are what is left of key and value. A tensor with the axis state has rows along value instead.
+// are what is left of key and value, or the tokens of a chunk. A tensor with the axis state has
+// rows along value instead; one with an axis of chunks has the rows of one chunk after those of
+// another.
 struct PairSlice {
   Index rows = 1, columns = 1, row_stride = 0, column_stride = 0, start = 0;
+  Index chunk_rows = 0, chunk_stride = 0;  // 0: no axis of chunks
   bool rows_are_time = false;
   PairAt place;  // sequence and head as the tensor counts them
 
   PairSlice(const Tensor& tensor, const Pair& pair) : PairSlice(tensor.axes(), pair) {}
   PairSlice(const std::vector<AxisExtent>& axes, const Pair& pair);
   Index offset(Index row, Index column) const {
-    return start + row * row_stride + column * column_stride;
+    const Index chunk = chunk_rows > 0 ? row / chunk_rows : 0;
+    return start + chunk * chunk_stride + (row - chunk * chunk_rows) * row_stride +
+           column * column_stride;
   }
 };
 

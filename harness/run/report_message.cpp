@@ -34,8 +34,8 @@ auto fields(BadElement& x) {
   return std::tie(pair, row, column, got, expected, error);
 }
 auto fields(TensorAxes& x) {
-  auto& [rows_are_time, sequence, head, row, column, chunk] = x;
-  return std::tie(rows_are_time, sequence, head, row, column, chunk);
+  auto& [rows_are_time, sequence, head, row, column, chunk, chunk_rows, chunk_number] = x;
+  return std::tie(rows_are_time, sequence, head, row, column, chunk, chunk_rows, chunk_number);
 }
 auto fields(Where::Affected& x) {
   auto& [values, all] = x;
@@ -69,6 +69,10 @@ auto fields(PathVerdict& x) {
   auto& [status, tensors] = x;
   return std::tie(status, tensors);
 }
+auto fields(StageReport& x) {
+  auto& [chunk, verdict, missing, note] = x;
+  return std::tie(chunk, verdict, missing, note);
+}
 auto fields(WindowMoments& x) {
   auto& [mean, rms] = x;
   return std::tie(mean, rms);
@@ -86,10 +90,10 @@ auto fields(GradientCertificate& x) {
   return std::tie(pairs, worst);
 }
 auto fields(Result& x) {
-  auto& [path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict,
+  auto& [path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict, stages,
          certificate, gradients, recorded, note, reproducer] = x;
   return std::tie(path, recipe, form, device, status, seconds, memory_violated, unfinished, verdict,
-                  certificate, gradients, recorded, note, reproducer);
+                  stages, certificate, gradients, recorded, note, reproducer);
 }
 auto fields(EqualityResult& x) {
   auto& [name, reason, violation, declared] = x;

@@ -15,6 +15,11 @@ namespace groundstate::harness {
 
 using nlohmann::json;
 
+void Result::set_stages(StageReport report) {
+  if (status <= Status::failed) status = std::max(status, report.verdict.status);
+  stages = std::move(report);
+}
+
 bool CaseReport::failed() const {
   return !raised_limit_problems.empty() ||
          std::any_of(results.begin(), results.end(),
@@ -61,6 +66,7 @@ std::vector<json> to_records(const CaseReport& report) {
     if (!report.reason.empty()) record["reason"] = report.reason;
     record.update(to_record(r.verdict));
     record["status"] = name_of(r.status);
+    if (r.stages) record["stages"] = to_record(*r.stages);
     for (const OracleCertificate& own : r.certificate)
       record["certificate"][own.tensor] = {{"median", json_number(own.exact.median)},
                                            {"p999", json_number(own.exact.p999)},

@@ -10,6 +10,7 @@
 #include "harness/judge/verdict.hpp"
 #include "harness/run/equality.hpp"
 #include "harness/run/recorded_output.hpp"
+#include "harness/run/stage_report.hpp"
 
 namespace groundstate::harness {
 
@@ -37,11 +38,15 @@ struct Result {
   bool memory_violated = false;  // wrote outside its outputs; no raised limit covers that
   bool unfinished = false;       // crashed or timed out, and says so in its note
   PathVerdict verdict;
+  std::optional<StageReport> stages;           // where they were asked for, or given
   std::vector<OracleCertificate> certificate;  // where it was asked for
   std::optional<GradientCertificate> gradients;
   std::vector<RecordedOutput> recorded;  // where it was asked for (run_case.hpp)
   std::string note;  // "num_steps 4 -> 2", why it is unsupported, "not rounded", ...
   std::string reproducer;
+
+  // A result is as bad as the worst of its stages.
+  void set_stages(StageReport report);
 };
 
 // What came of one case.

@@ -14,6 +14,7 @@
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
+#include "harness/run/judge_stages.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/properties.hpp"
 #include "harness/run/sample.hpp"
@@ -42,6 +43,19 @@ std::optional<std::size_t> path_of(const PathVariant& v, const CasePlan& plan) {
   return kin;
 }
 
+StageReport stages_of(const Operator& op, const Case& c, const PathVariant& variant,
+                      const Tensors& inputs, const std::vector<bool>& sampled,
+                      const Candidate& candidate) {
+  StageReport none;
+  if (op.path(variant.path)->needs_device)
+    none.note = "a path on a device keeps them on chip";
+  else if (op.stages(variant) == nullptr)
+    none.note = fmt::format("path {} has none", variant.text(op.path_keys()));
+  else
+    return judge_stages(op, c, inputs, sampled, candidate, own_stages(op, c, variant, inputs));
+  return none;
+}
+
 // Whatever else changes a result of this program, the number of threads and a time-out apart.
 std::string request_of(const CaseEntry& entry, const std::vector<Result>& results,
                        const RunOptions& options) {
@@ -50,7 +64,7 @@ std::string request_of(const CaseEntry& entry, const std::vector<Result>& result
                                  options.equalities, options.max_flops, options.max_bytes);
   for (const auto& [wanted, what] :
        {std::pair(options.determinism, "determinism"), std::pair(options.checks, "checks"),
-        std::pair(options.certificate, "certificate")})
+        std::pair(options.certificate, "certificate"), std::pair(options.stages, "stages")})
     if (wanted) text += fmt::format("{}\n", what);
   for (const Result& result : results) text += result.path + ' ' + result.device + '\n';
   for (const RaisedLimit& limit : entry.raised)
@@ -112,8 +126,9 @@ CasePlan plan_case(const Operator& op, const CaseEntry& entry, const RunOptions&
     result.path = v.text(op.path_keys());
     result.recipe = recipe_of(v);
     result.form = result.path.substr(0, result.path.find(':'));
-    result.reproducer = fmt::format("groundstate run '{}' --path '{}'{}", plan.report.case_text,
-                                    result.path, options.checks ? " --checks" : "");
+    result.reproducer =
+        fmt::format("groundstate run '{}' --path '{}'{}{}", plan.report.case_text, result.path,
+                    options.checks ? " --checks" : "", options.stages ? " --stages" : "");
     const bool missing = op.path(v.path)->needs_device && device().name.empty();
     if (op.path(v.path)->needs_device) result.device = missing ? "none" : device().name;
     const double flops = op.path_flops(c, v);
@@ -239,6 +254,13 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
                     : report.mistrusted    ? Status::mistrusted
                                            : result.verdict.status;
   }
+  if (options.stages)
+    for (std::size_t k = 0; k < ran.size(); ++k) {
+      at(ran[k].result, "while its stages were judged");
+      report.results[ran[k].result].set_stages(
+          stages_of(op, c, ran[k].variant, inputs, chosen, candidates[k]));
+      tick();
+    }
   if (certifier) {
     at({}, "while the oracle was certified");
     const Certifier::Certificate certificate = certifier->finish(inputs, pairs, chosen);

@@ -29,6 +29,7 @@ struct RunOptions {
   std::string program;       // for that: a program of ours (EqualityOptions)
   bool checks = false;       // properties instead of the oracle (properties.hpp)
   bool certificate = false;  // of the oracle (certificate.hpp)
+  bool stages = false;       // of the paths that provide theirs (judge_stages.hpp)
   // Elements of an output and pair to be recorded (output_sample.hpp); absent: nothing is.
   std::optional<Index> recorded_elements;
   double max_flops = 1e12;                    // of one path; above it the path is UNSUPPORTED

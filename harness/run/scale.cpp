@@ -15,7 +15,7 @@ ScaleFields PairScale::fields(std::size_t output, Index carry_interval, Index ga
           with_open ? open[output] : Matrix<double>()};
 }
 
-PairScale measure_scale(const Operator& op, const Case& c, const Tensors& inputs, const Pair& pair,
+PairScale measure_scale(const Judgeable& op, const Case& c, const Tensors& inputs, const Pair& pair,
                         const WantedFields& wanted, bool sampled) {
   PairScale scale;
   scale.oracle = op.oracle(c, inputs, pair);

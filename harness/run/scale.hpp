@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "harness/judge/scaled_error.hpp"
-#include "harness/operators/operator.hpp"
+#include "harness/operators/judgeable.hpp"
 
 namespace groundstate::harness {
 
@@ -31,7 +31,7 @@ struct PairScale {
                      bool with_open) const;
 };
 
-PairScale measure_scale(const Operator& op, const Case& c, const Tensors& inputs, const Pair& pair,
+PairScale measure_scale(const Judgeable& op, const Case& c, const Tensors& inputs, const Pair& pair,
                         const WantedFields& wanted, bool sampled);
 
 // Runs of the oracle that it takes.

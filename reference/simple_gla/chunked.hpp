@@ -10,12 +10,16 @@
 // q, k, v are operand(.); the recipe's scalar accumulates. The last chunk may be short: its last
 // row is n - 1, never C - 1.
 //
+// A run can hand out what is named here as `Stages`: G, h and A. It changes no bit of the result
+// and costs nothing where nobody asks.
+//
 // Exponents of masked entries (i < j) are never formed, so growth gates cannot overflow there. Each
 // raw log decay is clamped where its factor is already 0 and the cumulative sum is a two-float, so
 // gates of -infinity and differences behind a hard reset are exact to the scalar. 2 C (K + V) + 4 K
 // V flop a token and head.
 #pragma once
 
+#include <limits>
 #include <vector>
 
 #include "reference/core/gate.hpp"
@@ -35,6 +39,7 @@ class CumulativeDecay {
     sums_.reserve(static_cast<std::size_t>(count));
     TwoFloat<Scalar> sum;
     for (Index i = begin; i < begin + count; ++i) {
+      if (log_decay[i] <= log_decay_floor<Scalar>()) forgotten_ = std::min(forgotten_, i - begin);
       if (kind == GateSum::two_float)
         sum += std::max(log_decay[i], log_decay_floor<Scalar>());
       else
@@ -50,19 +55,24 @@ class CumulativeDecay {
   // exp(G_to - G_from), from <= to.
   Scalar between(Index from, Index to) const { return factor(at(to) - at(from)); }
   // G of the last token as one number.
-  Scalar total() const {
-    if (sums_.empty()) return Scalar(0);
-    const Scalar sum = sums_.back().high + sums_.back().low;
-    return base2_ ? to_natural(Log2Decay<Scalar>{sum}).natural : sum;
+  Scalar total() const { return sums_.empty() ? Scalar(0) : sum(count() - 1); }
+  // G_to; -infinity from the first token on that forgets everything, however its gate is kept.
+  Scalar logarithm(Index to) const {
+    return to < forgotten_ ? sum(to) : -std::numeric_limits<Scalar>::infinity();
   }
 
  private:
   const TwoFloat<Scalar>& at(Index i) const { return sums_[static_cast<std::size_t>(i)]; }
+  Scalar sum(Index i) const {
+    const Scalar own = at(i).high + at(i).low;
+    return base2_ ? to_natural(Log2Decay<Scalar>{own}).natural : own;
+  }
   Scalar factor(Scalar difference) const {
     return base2_ ? decay(Log2Decay<Scalar>{difference}).factor
                   : decay(LogDecay<Scalar>{difference}).factor;
   }
   std::vector<TwoFloat<Scalar>> sums_;
+  Index forgotten_ = std::numeric_limits<Index>::max();
   bool base2_;
 };
 
@@ -127,13 +137,19 @@ ScalarOf<Recipe> output_scale(const Problem<ScalarOf<Recipe>>& p) {
   return Recipe::scale_query_first ? ScalarOf<Recipe>(1) : p.scale;
 }
 
+// The query as an operand.
+template <class Recipe>
+Matrix<ScalarOf<Recipe>> query(const Chunk<Recipe>& c) {
+  if constexpr (Recipe::scale_query_first) return (c.scale * c.q).unaryExpr(&Recipe::operand);
+  return c.q;
+}
+
 // o / output_scale of the chunk from the state before it.
 template <class Recipe>
 Matrix<ScalarOf<Recipe>> unscaled_output(const Chunk<Recipe>& c,
                                          const ConstMatrixRef<ScalarOf<Recipe>>& state) {
   using Scalar = ScalarOf<Recipe>;
-  Matrix<Scalar> q = c.q;
-  if constexpr (Recipe::scale_query_first) q = (c.scale * c.q).unaryExpr(&Recipe::operand);
+  const Matrix<Scalar> q = query(c);
   Matrix<Scalar> o = Matrix<Scalar>::Zero(c.count(), c.v.cols());
   add_product<Scalar>(o, q, state.unaryExpr(&Recipe::state));
   for (Index i = 0; i < c.count(); ++i) o.row(i) *= c.decay.until(i);
@@ -169,12 +185,57 @@ void chunk_outputs(const Problem<ScalarOf<Recipe>>& p, Index length,
   }
 }
 
+// ---- what lies between inputs and outputs
+
+// The named intermediates of a run, in the order in which they follow from each other.
+template <class Scalar>
+struct Stages {
+  Vector<Scalar> cumulative_decay;           // [time] G_i, -infinity behind a reset
+  std::vector<Matrix<Scalar>> chunk_states;  // [chunks] h[c], each [key, value]
+  Matrix<Scalar> scores;                     // [time, chunk length] A_ij, 0 for j > i
+};
+
+// `h` are the states before each chunk. Of a recipe that scales its queries first, the scale is
+// taken out of A again.
+template <class Recipe>
+Stages<ScalarOf<Recipe>> stages(const Problem<ScalarOf<Recipe>>& p, Index length,
+                                const std::vector<Matrix<ScalarOf<Recipe>>>& h) {
+  using Scalar = ScalarOf<Recipe>;
+  Stages<Scalar> r{Vector<Scalar>(p.time()), h, Matrix<Scalar>::Zero(p.time(), length)};
+  for (Index begin = 0; begin < p.time(); begin += length) {
+    const Chunk<Recipe> c(p, begin, std::min(length, p.time() - begin));
+    for (Index i = 0; i < c.count(); ++i) r.cumulative_decay[begin + i] = c.decay.logarithm(i);
+    auto own = r.scores.block(begin, 0, c.count(), c.count());
+    own = scores<Recipe>(c, query(c));
+    if constexpr (Recipe::scale_query_first) own /= p.scale;
+  }
+  return r;
+}
+
+// Those of a later stretch of the sequence, a whole number of chunks behind the first.
+template <class Dense>  // Vector or Matrix
+void append_rows(Dense& all, const Dense& later) {
+  Dense both(all.rows() + later.rows(), later.cols());
+  if (all.rows() > 0) both.topRows(all.rows()) = all;
+  both.bottomRows(later.rows()) = later;
+  all = std::move(both);
+}
+template <class Scalar>
+void append(Stages<Scalar>& all, const Stages<Scalar>& later) {
+  append_rows(all.cumulative_decay, later.cumulative_decay);
+  all.chunk_states.insert(all.chunk_states.end(), later.chunk_states.begin(),
+                          later.chunk_states.end());
+  append_rows(all.scores, later.scores);
+}
+
 template <class Recipe>
 Result<ScalarOf<Recipe>> chunked(const Problem<ScalarOf<Recipe>>& p, Index length,
-                                 const Recipe& recipe = {}) {
+                                 const Recipe& recipe = {},
+                                 Stages<ScalarOf<Recipe>>* keep = nullptr) {
   Result<ScalarOf<Recipe>> r{Matrix<ScalarOf<Recipe>>(p.time(), p.value()), p.h0};
   const auto h = chunk_states<Recipe>(p, length, r.ht, recipe);
   chunk_outputs<Recipe>(p, length, h, r.o);
+  if (keep != nullptr) *keep = stages<Recipe>(p, length, h);
   return r;
 }
 

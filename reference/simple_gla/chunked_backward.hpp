@@ -30,6 +30,7 @@
 //   decay_after_product    dv_j = .. + exp(G_L - G_j) (k_j state(dS))
 //   decay_output_gradient  do'_i = gradient_update(scale exp(G_i) do_i) in the update of dS and in
 //                          dq: dS := .. + q^T do', dq_i = .. + state(S) do'_i
+// A run can hand out what is named here as `BackwardStages`: G, h, A, dh and dA.
 // Source: Yang et al. 2024, section 4.3; Mamba-2's SSD backward. 2 C (3 K + 2 V) + 10 K V flop a
 // token and head with the states recomputed.
 #pragma once
@@ -193,8 +194,9 @@ struct BoundaryStates {
 template <class Recipe>
 std::vector<Matrix<ScalarOf<Recipe>>> kept_states(const BackwardProblem<ScalarOf<Recipe>>& p,
                                                   const BackwardForm& form,
-                                                  Matrix<ScalarOf<Recipe>>& state) {
-  auto h = chunk_states<Recipe>(p, form.chunk, state);
+                                                  Matrix<ScalarOf<Recipe>>& state,
+                                                  const Recipe& recipe = {}) {
+  auto h = chunk_states<Recipe>(p, form.chunk, state, recipe);
   if (form.h == StateStorage::operand)
     for (auto& each : h) each = each.unaryExpr(&Recipe::state).eval();
   return h;
@@ -244,10 +246,47 @@ class GradientBuilder {
   Gradients<Scalar> r_;
 };
 
+// The named intermediates of a run, in the order in which they follow from each other. Other than
+// in the forward, A has the scale.
+template <class Scalar>
+struct BackwardStages : Stages<Scalar> {
+  std::vector<Matrix<Scalar>> dh_states;  // [chunks] dh[c], each [key, value]
+  Matrix<Scalar> dscores;                 // [time, chunk length] dA_ij, 0 for j > i
+};
+
+template <class Recipe>
+BackwardStages<ScalarOf<Recipe>> stages(const BackwardProblem<ScalarOf<Recipe>>& p, Index length,
+                                        const BoundaryStates<ScalarOf<Recipe>>& boundaries) {
+  using Scalar = ScalarOf<Recipe>;
+  BackwardStages<Scalar> r{
+      {Vector<Scalar>(p.time()), boundaries.h, Matrix<Scalar>::Zero(p.time(), length)},
+      boundaries.dh,
+      Matrix<Scalar>::Zero(p.time(), length)};
+  for (Index begin = 0; begin < p.time(); begin += length) {
+    const BackwardChunk<Recipe> c(p, begin, std::min(length, p.time() - begin));
+    const Index n = c.count();
+    for (Index i = 0; i < n; ++i) r.cumulative_decay[begin + i] = c.decay.logarithm(i);
+    r.scores.block(begin, 0, n, n) = scaled_scores<Recipe>(c, c.q, c.k);
+    r.dscores.block(begin, 0, n, n) = scaled_scores<Recipe>(c, c.d_o, c.v);
+  }
+  return r;
+}
+
+template <class Scalar>
+void append(BackwardStages<Scalar>& all, const BackwardStages<Scalar>& later) {
+  append(static_cast<Stages<Scalar>&>(all), static_cast<const Stages<Scalar>&>(later));
+  all.dh_states.insert(all.dh_states.end(), later.dh_states.begin(), later.dh_states.end());
+  append_rows(all.dscores, later.dscores);
+}
+
+// S and dS are carried as `recipe` and `of_gradient` say.
 template <class Recipe>
 Gradients<ScalarOf<Recipe>> chunked_backward(const BackwardProblem<ScalarOf<Recipe>>& p,
                                              const BackwardForm& form,
-                                             BoundaryStates<ScalarOf<Recipe>>& workspace) {
+                                             BoundaryStates<ScalarOf<Recipe>>& workspace,
+                                             BackwardStages<ScalarOf<Recipe>>* keep = nullptr,
+                                             const Recipe& recipe = {},
+                                             const Recipe& of_gradient = {}) {
   using Scalar = ScalarOf<Recipe>;
   const Index chunks = number_of_chunks(p.time(), form.chunk);
   const auto chunk = [&](Index c) {
@@ -255,7 +294,7 @@ Gradients<ScalarOf<Recipe>> chunked_backward(const BackwardProblem<ScalarOf<Reci
                                  std::min(form.chunk, p.time() - c * form.chunk));
   };
   Matrix<Scalar> final_state = p.h0, dS = p.dht;
-  workspace.h = kept_states<Recipe>(p, form, final_state);
+  workspace.h = kept_states<Recipe>(p, form, final_state, recipe);
   workspace.dh.resize(static_cast<std::size_t>(chunks));
   GradientBuilder<Scalar> gradients(p, form);
   for (Index c = chunks - 1; c >= 0; --c) {
@@ -264,8 +303,9 @@ Gradients<ScalarOf<Recipe>> chunked_backward(const BackwardProblem<ScalarOf<Reci
     if (form.dh == StateStorage::operand) dh = dS.unaryExpr(&Recipe::state);
     const BackwardChunk<Recipe> own = chunk(c);
     gradients.set_value_gradient(c * form.chunk, value_gradient<Recipe>(own, dS));
-    update_state_gradient<Recipe>(own, dS);
+    update_state_gradient<Recipe>(own, dS, of_gradient);
   }
+  if (keep != nullptr) *keep = stages<Recipe>(p, form.chunk, workspace);
   for (Index c = 0; c < chunks; ++c)
     gradients.set(c * form.chunk,
                   query_key_gradients<Recipe>(chunk(c), workspace.h[static_cast<std::size_t>(c)],
@@ -275,9 +315,10 @@ Gradients<ScalarOf<Recipe>> chunked_backward(const BackwardProblem<ScalarOf<Reci
 
 template <class Recipe>
 Gradients<ScalarOf<Recipe>> chunked_backward(const BackwardProblem<ScalarOf<Recipe>>& p,
-                                             const BackwardForm& form) {
+                                             const BackwardForm& form,
+                                             BackwardStages<ScalarOf<Recipe>>* keep = nullptr) {
   BoundaryStates<ScalarOf<Recipe>> workspace;
-  return chunked_backward<Recipe>(p, form, workspace);
+  return chunked_backward<Recipe>(p, form, workspace, keep);
 }
 
 }  // namespace groundstate::simple_gla

@@ -11,9 +11,10 @@
 namespace groundstate::simple_gla {
 
 template <class Recipe>
-Result<ScalarOf<Recipe>> segmented(const Problem<ScalarOf<Recipe>>& p, Index segments,
-                                   Index length) {
+Result<ScalarOf<Recipe>> segmented(const Problem<ScalarOf<Recipe>>& p, Index segments, Index length,
+                                   Stages<ScalarOf<Recipe>>* keep = nullptr) {
   using Scalar = ScalarOf<Recipe>;
+  if (keep != nullptr) *keep = {};
   if (p.time() == 0) return {Matrix<Scalar>(0, p.value()), p.h0};
   const Index chunks = number_of_chunks(p.time(), length);
   const Index tokens = number_of_chunks(chunks, std::max<Index>(segments, 1)) * length;
@@ -24,6 +25,7 @@ Result<ScalarOf<Recipe>> segmented(const Problem<ScalarOf<Recipe>>& p, Index seg
     Matrix<Scalar> state = before.state;  // 3.
     const auto h = chunk_states<Recipe>(own, length, state);
     chunk_outputs<Recipe>(own, length, h, r.o.middleRows(begin, own.time()));
+    if (keep != nullptr) append(*keep, stages<Recipe>(own, length, h));
     if (begin + own.time() == p.time()) {
       r.ht = state;
       break;

@@ -16,9 +16,11 @@ namespace groundstate::simple_gla {
 
 template <class Recipe>
 Gradients<ScalarOf<Recipe>> segmented_backward(const BackwardProblem<ScalarOf<Recipe>>& p,
-                                               Index segments, const BackwardForm& form) {
+                                               Index segments, const BackwardForm& form,
+                                               BackwardStages<ScalarOf<Recipe>>* keep = nullptr) {
   using Scalar = ScalarOf<Recipe>;
-  if (p.time() == 0) return chunked_backward<Recipe>(p, form);
+  if (p.time() == 0) return chunked_backward<Recipe>(p, form, keep);
+  if (keep != nullptr) *keep = {};
   const Index chunks = number_of_chunks(p.time(), form.chunk);
   const Index tokens = number_of_chunks(chunks, std::max<Index>(segments, 1)) * form.chunk;
   std::vector<BackwardProblem<Scalar>> own;
@@ -61,7 +63,10 @@ Gradients<ScalarOf<Recipe>> segmented_backward(const BackwardProblem<ScalarOf<Re
   r.dg.resize(p.time());
   for (std::size_t s = 0; s < own.size(); ++s) {
     const Index begin = static_cast<Index>(s) * tokens, count = own[s].time();
-    const Gradients<Scalar> part = chunked_backward<Recipe>(own[s], form);
+    BackwardStages<Scalar> stages;
+    const Gradients<Scalar> part =
+        chunked_backward<Recipe>(own[s], form, keep != nullptr ? &stages : nullptr);
+    if (keep != nullptr) append(*keep, stages);
     r.dq.middleRows(begin, count) = part.dq;
     r.dk.middleRows(begin, count) = part.dk;
     r.dv.middleRows(begin, count) = part.dv;

@@ -249,7 +249,7 @@ class Mutants(MutantTest):
 
         for case, form in self.each("every regime that decays"):
             record = self.fails(case, functools.partial(truncated, form=form), "o", r"mean signed error -0\.\d")
-            self.assertFalse(record["tensors"]["o"]["clauses"]["D.bias"]["passed"])
+            self.assertFalse(record["tensors"]["o"]["clauses"]["D.truncation"]["passed"])
             self.passes(case, functools.partial(honest, form=form))
 
     def test_a_final_state_rounded_to_bf16(self):

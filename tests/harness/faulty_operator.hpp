@@ -87,6 +87,7 @@ class FaultyOperator : public Operator {
                       const Pair& pair) const override {
     return own_.emulate(c, v, inputs, pair);
   }
+  std::unique_ptr<Judgeable> stages(const PathVariant& v) const override { return own_.stages(v); }
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {
     return own_.zero_by_definition(c, tensor, pair);
   }

@@ -535,16 +535,16 @@ TEST(CaseLimit, WorseThanItsEmulationIsMarginalUntilTheFormIsDeclared) {
 
 TEST(CaseLimit, IsTwiceTheEmulationBetweenFloorAndRecipeLimit) {
   const Triple recipe{1.6, 11, 24};
-  const Triple exact = case_limits({}, 100'000, recipe, 16),
-               honest = case_limits({0.2, 1, 2}, 100'000, recipe, 16),
-               bad = case_limits({1, infinity, infinity}, 100'000, recipe, 16);
+  const Triple exact = case_limits({}, 100'000, recipe, 16, 2),
+               honest = case_limits({0.2, 1, 2}, 100'000, recipe, 16, 2),
+               bad = case_limits({1, infinity, infinity}, 100'000, recipe, 16, 2);
   EXPECT_EQ(exact.median, 0.05);
   EXPECT_EQ(exact.maximum, 1.0);
   EXPECT_EQ(honest.median, 0.4);
   EXPECT_EQ(honest.maximum, 4);
   EXPECT_EQ(bad.median, 1.6);
   EXPECT_EQ(bad.maximum, 24);
-  EXPECT_EQ(case_limits({0.2, 1, 2}, 1, recipe, 16).maximum,
+  EXPECT_EQ(case_limits({0.2, 1, 2}, 1, recipe, 16, 2).maximum,
             24);  // one element says nothing about a scale
 }
 
@@ -602,6 +602,10 @@ TEST(GridClause, SaysNothingAboutIntegersFewElementsOrOtherTypes) {
     EXPECT_NE(clause.name, "C.grid");
 }
 
+double truncated_to_bf16(double x) {  // the upper 16 bits of the float
+  return std::bit_cast<float>(std::bit_cast<std::uint32_t>(static_cast<float>(x)) & 0xffff0000u);
+}
+
 TEST(BiasClause, SeesTruncationOfTheOutput) {
   Problem problem(160, 64, 17, "tensorcore-bf16", ElementType::bfloat16, 0.2);
   // Sensitivities small, so that the rounding of the output is what the unit holds.
@@ -609,14 +613,41 @@ TEST(BiasClause, SeesTruncationOfTheOutput) {
     *field *= 0.1;
   problem.units = error_units(problem.recipe, problem.type, problem.oracle, problem.fields);
   problem.emulation = problem.got = problem.noisy(17, "got", 0.1);
-  EXPECT_TRUE(clause(problem.judge(), "D.bias").passed);
-  problem.got = problem.oracle.unaryExpr([](double x) {  // the upper 16 bits of the float
-    return std::bit_cast<float>(std::bit_cast<std::uint32_t>(static_cast<float>(x)) & 0xffff0000u) +
-           0.0;
-  });
+  EXPECT_TRUE(clause(problem.judge(), "D.truncation").passed);
+  problem.got = problem.oracle.unaryExpr(&truncated_to_bf16);
   const TensorVerdict verdict = problem.judge();
-  EXPECT_FALSE(clause(verdict, "D.bias").passed);
+  EXPECT_FALSE(clause(verdict, "D.truncation").passed);
+  EXPECT_NEAR(clause(verdict, "D.truncation").value, 0.5, 0.15);
   EXPECT_TRUE(clause(verdict, "A.max").passed);
+}
+
+// What a gate of 1 - 2^-10 does that is lost when a bf16 operand is multiplied by it and rounded.
+TEST(BiasClause, ForgivesAFactorThatIsLostAndStillSeesTruncation) {
+  Problem problem(400, 64, 22, "tensorcore-bf16", ElementType::bfloat16, 0.2);
+  const Matrix<double> inflated = (problem.oracle * (1 + 0x1p-10)).eval();
+  problem.got = inflated.unaryExpr([](double x) { return round_to<Bfloat16Format>(x); });
+  const TensorVerdict honest = problem.judge();
+  EXPECT_TRUE(clause(honest, "D.bias").passed);
+  EXPECT_GT(clause(honest, "D.bias").value, 0.01);
+  EXPECT_TRUE(clause(honest, "D.truncation").passed);
+  EXPECT_LT(clause(honest, "D.truncation").value, 0.1);
+  problem.got = inflated.unaryExpr(&truncated_to_bf16);
+  EXPECT_FALSE(clause(problem.judge(), "D.truncation").passed);
+}
+
+TEST(BiasClause, SeesOperandsThatAreRoundedToOneSide) {
+  Problem problem(160, 64, 23, "tensorcore-bf16", ElementType::bfloat16, 0.2);
+  problem.got = (problem.oracle - 0.4 * problem.oracle.cwiseSign().cwiseProduct(problem.units))
+                    .unaryExpr([](double x) { return round_to<Bfloat16Format>(x); });
+  EXPECT_FALSE(clause(problem.judge(), "D.bias").passed);
+}
+
+TEST(BiasClause, SaysNothingOfTruncationWhereRoundingCouldLookTheSame) {
+  BiasTest few(ElementType::bfloat16), coarse(ElementType::bfloat16);
+  for (int i = 1; i < 20; ++i) few.add(truncated_to_bf16(i / 3.0), i / 3.0, 0x1p-8);
+  for (int i = 1; i < 20'000; ++i) coarse.add(i % 2 == 0 ? 3 : -1, 1, 1);
+  EXPECT_FALSE(few.truncation().applicable);
+  EXPECT_FALSE(coarse.truncation().applicable);
 }
 
 TEST(LocalityClause, SeesOneBadWindowThatTheTripleCannot) {
@@ -640,6 +671,14 @@ TEST(LocalityClause, SeesErrorsThatGrowFasterThanTheEmulations) {
   EXPECT_FALSE(clause(problem.judge(), "E.growth").passed);
   problem.emulation = problem.got;
   EXPECT_TRUE(clause(problem.judge(), "E.growth").passed);
+}
+
+TEST(LocalityClause, SaysNothingOfGrowthWhereAFormHasSeveralEmulations) {
+  Problem problem(4096, 16, 20, "single", ElementType::float32, 0.1);
+  TensorJudge judge(problem.info(), {problem.recipe, true, true});
+  judge.add(problem.pair());
+  EXPECT_FALSE(clause(judge.finish(), "E.growth").applicable);
+  EXPECT_TRUE(clause(problem.judge(), "E.growth").applicable);
 }
 
 TEST(LocalityClause, ComparesUnsampledPairsByAbsoluteError) {

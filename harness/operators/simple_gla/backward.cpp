@@ -6,6 +6,7 @@
 #include "harness/operators/simple_gla/certificate.hpp"
 #include "harness/operators/simple_gla/device.hpp"
 #include "harness/operators/simple_gla/gate_gradient_error.hpp"
+#include "harness/operators/simple_gla/stages.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -194,6 +195,15 @@ class SimpleGlaBackward final
         c,
         runner(variant.recipe).backward.emulate(resolve(variant), x, options(c), place(c, x, pair)),
         pair);
+  }
+
+  std::unique_ptr<Judgeable> stages(const PathVariant& variant) const override {
+    if (!goes_by_chunks(variant)) return nullptr;
+    return make_stages<gla::HostBackwardInputs>(
+        {*this, resolve(variant).form.chunk, &bind_inputs,
+         [this](const PathVariant& own, const auto& x, const auto& options, const auto& at) {
+           return runner(own.recipe).backward.stages(resolve(own), x, options, at);
+         }});
   }
 
   // dq is made of do; everything else of do and dht, and dg_gamma has no terms without tokens.

@@ -143,6 +143,11 @@ class SimpleGlaBase : public Operator {
         x, [&](std::string_view name, auto& view, auto...) { bind(find(tensors, name), view); });
     return x;
   }
+  // Every chunk starts from a state that the chunks before it make.
+  static bool goes_by_chunks(const PathVariant& variant) {
+    return variant.form() == "chunked" || variant.form() == "fused" ||
+           variant.form() == "segmented";
+  }
   static Out bind_outputs(Tensors& tensors) {
     Out y;
     gla::output_tensors(

@@ -5,6 +5,7 @@
 #include "harness/operators/simple_gla/binding.hpp"
 #include "harness/operators/simple_gla/certificate.hpp"
 #include "harness/operators/simple_gla/device.hpp"
+#include "harness/operators/simple_gla/stages.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -205,6 +206,17 @@ class SimpleGla final : public SimpleGlaBase<gla::HostInputs, gla::HostOutputs> 
     if (v.path == "auto") v.path = "fused";
     return pair_outputs(runner(variant.recipe).forward.emulate(v, x, options(c), place(c, x, pair)),
                         pair);
+  }
+
+  // A tile of keys has scores of its own, and their sum is never formed.
+  std::unique_ptr<Judgeable> stages(const PathVariant& variant) const override {
+    const Variant v = resolve(variant);
+    if (!goes_by_chunks(variant) || v.key_tile != 0) return nullptr;
+    return make_stages<gla::HostInputs>(
+        {*this, v.chunk, &bind_inputs,
+         [this](const PathVariant& own, const auto& x, const auto& options, const auto& at) {
+           return runner(own.recipe).forward.stages(resolve(own), x, options, at);
+         }});
   }
 
   bool zero_by_definition(const Case& c, std::string_view tensor, const Pair& pair) const override {

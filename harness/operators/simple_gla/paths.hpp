@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "harness/operators/judgeable.hpp"
 #include "reference/simple_gla/fused.hpp"
 #include "reference/simple_gla/fused_backward.hpp"
 #include "reference/simple_gla/parallel.hpp"
@@ -59,6 +60,30 @@ Gradients<ScalarOf<Recipe>> compute(const BackwardVariant& v, BackwardProblem<Sc
   throw std::logic_error("simple_gla.backward has no path " + v.path);
 }
 
+// The named intermediates of a path that goes chunk by chunk. `fused` keeps its own on chip; with
+// one tile of keys they have the bits of `chunked`.
+template <class Recipe>
+Stages<ScalarOf<Recipe>> kept(const Variant& v, Problem<ScalarOf<Recipe>> p) {
+  p.gate_sum = v.gate_sum;
+  Stages<ScalarOf<Recipe>> stages;
+  if (v.path == "segmented")
+    segmented<Recipe>(p, v.segments, v.chunk, &stages);
+  else
+    chunked<Recipe>(p, v.chunk, {}, &stages);
+  return stages;
+}
+template <class Recipe>
+BackwardStages<ScalarOf<Recipe>> kept(const BackwardVariant& v,
+                                      BackwardProblem<ScalarOf<Recipe>> p) {
+  p.gate_sum = v.gate_sum;
+  BackwardStages<ScalarOf<Recipe>> stages;
+  if (v.path == "segmented")
+    segmented_backward<Recipe>(p, v.segments, v.form, &stages);
+  else
+    chunked_backward<Recipe>(p, v.form, &stages);
+  return stages;
+}
+
 template <class Scalar>
 Result<double> widened(const Result<Scalar>& r) {
   return {r.o.template cast<double>(), r.ht.template cast<double>()};
@@ -70,11 +95,36 @@ Gradients<double> widened(const Gradients<Scalar>& r) {
           static_cast<double>(r.dg_gamma), r.dh0.template cast<double>()};
 }
 
-// The two uses of a path: on whole tensors, and on one place with its results widened to double.
+// The states of all chunks, one below the other.
+template <class Scalar>
+Matrix<double> stacked(const std::vector<Matrix<Scalar>>& states, Index keys, Index values) {
+  Matrix<double> result(static_cast<Index>(states.size()) * keys, values);
+  for (std::size_t c = 0; c < states.size(); ++c)
+    result.middleRows(static_cast<Index>(c) * keys, keys) = states[c].template cast<double>();
+  return result;
+}
+// In the order of stage_specs() (stages.hpp).
+template <class Scalar>
+PairOutputs widened(const Stages<Scalar>& r, const Problem<Scalar>& p) {
+  return {r.cumulative_decay.template cast<double>(), stacked(r.chunk_states, p.key(), p.value()),
+          r.scores.template cast<double>()};
+}
+template <class Scalar>
+PairOutputs widened(const BackwardStages<Scalar>& r, const BackwardProblem<Scalar>& p) {
+  PairOutputs result =
+      widened(static_cast<const Stages<Scalar>&>(r), static_cast<const Problem<Scalar>&>(p));
+  result.push_back(stacked(r.dh_states, p.key(), p.value()));
+  result.push_back(r.dscores.template cast<double>());
+  return result;
+}
+
+// The uses of a path: on whole tensors, and on one place with its results, or what lies between,
+// widened to double.
 template <class Path, class In, class Out, class Outcome>
 struct Uses {
   void (*run)(const Path&, const In&, const Options&, const Out&);
   Outcome (*emulate)(const Path&, const In&, const Options&, const Place&);
+  PairOutputs (*stages)(const Path&, const In&, const Options&, const Place&);
 };
 struct PathRunner {
   Uses<Variant, HostInputs, HostOutputs, Result<double>> forward;
@@ -92,6 +142,10 @@ constexpr Uses<Path, In, Out, Outcome> uses(Uses<Path, In, Out, Outcome> /*type*
           [](const Path& v, const In& x, const Options& options, const Place& at) -> Outcome {
             return widened(
                 compute<Recipe>(v, gather<Scalar>(x, options, at), static_cast<bool>(x.offsets)));
+          },
+          [](const Path& v, const In& x, const Options& options, const Place& at) {
+            const auto p = gather<Scalar>(x, options, at);
+            return widened(kept<Recipe>(v, p), p);
           }};
 }
 
