@@ -43,6 +43,14 @@ Index checked_elements(const std::vector<Index>& extents, std::string_view what)
   return std::find(extents.begin(), extents.end(), 0) == extents.end() ? product : 0;
 }
 
+std::string coordinate(const std::vector<AxisExtent>& axes, Index element) {
+  std::string text;
+  for (std::size_t k = axes.size(); k-- > 0; element /= axes[k].extent)
+    text = fmt::format("{}={}{}{}", axes[k].name, element % axes[k].extent, text.empty() ? "" : " ",
+                       text);
+  return text;
+}
+
 Tensor Tensor::allocate(std::string name, ElementType type, std::vector<AxisExtent> axes,
                         std::vector<std::size_t> storage_order) {
   std::vector<Index> extents;

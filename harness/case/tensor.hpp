@@ -27,6 +27,9 @@ struct AxisExtent {
 // in bytes of 8, leaves 63 bits; so does that of the others when one is 0, as strides are products.
 Index checked_elements(const std::vector<Index>& extents, std::string_view what);
 
+// Of a row-major element, by the names of the axes: "batch=0 time=5".
+std::string coordinate(const std::vector<AxisExtent>& axes, Index element);
+
 class Tensor {
  public:
   Tensor() = default;

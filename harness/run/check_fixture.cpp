@@ -156,15 +156,10 @@ void check_domains(const CheckedFixture& given, const CompareOptions& options) {
       if (!std::isfinite(tensor->load(offset)) && count++ == 0) first = i;
     });
     if (count == 0) continue;
-    std::string coordinate;
-    for (std::size_t k = spec.axes.size(); k-- > 0;) {
-      coordinate =
-          fmt::format(" {}={}{}", spec.axes[k].name, first % spec.axes[k].extent, coordinate);
-      first /= spec.axes[k].extent;
-    }
     const std::string text = fmt::format(
-        "{}: inputs/{} has {} elements that are NaN or infinite, the first at{}; its domain is: {}",
-        options.file, spec.name, count, coordinate, spec.domain);
+        "{}: inputs/{} has {} elements that are NaN or infinite, the first at {}; its domain is: "
+        "{}",
+        options.file, spec.name, count, coordinate(spec.axes, first), spec.domain);
     if (options.strict) throw UsageError(text);
     if (options.warn) options.warn(text);
   }

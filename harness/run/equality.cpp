@@ -347,16 +347,11 @@ std::optional<std::string> first_difference(const Tensor& left, const Tensor& ri
     const auto* const b = static_cast<const unsigned char*>(right.data()) +
                           static_cast<std::size_t>(right_offset) * size;
     if (std::memcmp(a, b, size) == 0) return;
-    std::string coordinate;
-    Index rest = i;
-    for (std::size_t k = left.axes().size(); k-- > 0;) {
-      coordinate =
-          fmt::format(" {}={}{}", left.axes()[k].name, rest % left.axes()[k].extent, coordinate);
-      rest /= left.axes()[k].extent;
-    }
-    difference = fmt::format("{}{}: {:a} ({:.9g}) against {:a} ({:.9g})", left.name(), coordinate,
-                             load_element(left.type(), a, 0), load_element(left.type(), a, 0),
-                             load_element(right.type(), b, 0), load_element(right.type(), b, 0));
+    const std::string at = coordinate(left.axes(), i);
+    difference = fmt::format("{}{}{}: {:a} ({:.9g}) against {:a} ({:.9g})", left.name(),
+                             at.empty() ? "" : " ", at, load_element(left.type(), a, 0),
+                             load_element(left.type(), a, 0), load_element(right.type(), b, 0),
+                             load_element(right.type(), b, 0));
   });
   return difference;
 }

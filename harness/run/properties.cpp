@@ -28,17 +28,6 @@ bool is_one_of(const std::vector<std::string>& names, std::string_view name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-std::string coordinate(const Tensor& tensor, Index element) {
-  std::string text;
-  for (std::size_t k = tensor.axes().size(); k-- > 0;) {
-    const AxisExtent& axis = tensor.axes()[k];
-    text =
-        fmt::format("{}={}{}{}", axis.name, element % axis.extent, text.empty() ? "" : " ", text);
-    element /= axis.extent;
-  }
-  return text;
-}
-
 // Element by element: change(row-major index, value).
 template <class Change>
 Tensor changed(const Tensor& tensor, Change&& change) {
@@ -107,7 +96,7 @@ class Properties {
       add(tensor.name(), "finite", static_cast<double>(count), 0,
           count == 0 ? ""
                      : fmt::format("{} elements are NaN or infinite, the first at {}", count,
-                                   coordinate(tensor, first)));
+                                   coordinate(tensor.axes(), first)));
     }
   }
 
@@ -305,7 +294,7 @@ class Properties {
                    std::abs(y - got) / (bounds[static_cast<std::size_t>(i)] + stored * std::abs(y)),
                    [&] {
                      return fmt::format("{} at {}: {:.9g} in two calls, {:.9g} in one", where,
-                                        coordinate(whole, i), got, y);
+                                        coordinate(whole.axes(), i), got, y);
                    });
         });
       };
@@ -539,7 +528,7 @@ class Properties {
       add(tensor.name(), name, static_cast<double>(count), 0,
           count == 0 ? ""
                      : fmt::format("{} elements change, the first at {}", count,
-                                   coordinate(tensor, first)));
+                                   coordinate(tensor.axes(), first)));
     }
   }
 
@@ -556,7 +545,7 @@ class Properties {
     Worst worst;
     for_each_pair(tensor, other, [&](Index i, Index at, Index offset) {
       consider(worst, ratio(i, at, offset),
-               [&] { return fmt::format("{} {}", coordinate(tensor, i), what); });
+               [&] { return fmt::format("{} {}", coordinate(tensor.axes(), i), what); });
     });
     add(tensor.name(), name, worst.ratio, 1, worst.detail);
   }

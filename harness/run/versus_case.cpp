@@ -31,17 +31,6 @@ bool same_bits(const Tensor& left, Index at, const Tensor& right, Index other) {
                      static_cast<std::size_t>(size)) == 0;
 }
 
-std::string coordinate(const Tensor& tensor, Index element) {
-  std::string text;
-  for (std::size_t k = tensor.axes().size(); k-- > 0;) {
-    const AxisExtent& axis = tensor.axes()[k];
-    text =
-        fmt::format("{}={}{}{}", axis.name, element % axis.extent, text.empty() ? "" : " ", text);
-    element /= axis.extent;
-  }
-  return text;
-}
-
 // Of a row-major element.
 double value_at(const Tensor& tensor, Index element) {
   Index offset = 0;
@@ -122,7 +111,7 @@ VersusTensor compared(const Operator& op, const TensorSpec& spec, std::size_t ou
   if (agreement.worst >= 0 && agreement.difference.maximum > 0) {
     const Index i = at(agreement.worst);
     result.worst =
-        fmt::format("{}: {:.9g} against {:.9g}, exact {:.9g}", coordinate(x.left, i),
+        fmt::format("{}: {:.9g} against {:.9g}, exact {:.9g}", coordinate(x.left.axes(), i),
                     value_at(x.left, i), value_at(x.right, i), value_at(x.left_measured.oracle, i));
   }
   if (agreement.measured > 0)
@@ -133,7 +122,7 @@ VersusTensor compared(const Operator& op, const TensorSpec& spec, std::size_t ou
     const bool left = value_at(x.left_measured.unit, i) >= value_at(x.right_measured.unit, i);
     const Candidate& wider = candidates[left ? 0 : 1];
     const double exact = value_at(x.left_measured.oracle, i);
-    result.decisive = fmt::format("{}, exact {:.4g}: {}", coordinate(x.left, i), exact,
+    result.decisive = fmt::format("{}, exact {:.4g}: {}", coordinate(x.left.axes(), i), exact,
                                   shares(left ? x.left_measured : x.right_measured, i,
                                          unit_roundoff(wider.types[output]) * std::abs(exact)));
   }
