@@ -29,7 +29,8 @@ const std::string device_core =
 const std::string device_contract = "reference/OP/(contract|lane)\\.hpp";
 // How the harness knows operators: a description and a table of them.
 const std::string registry =
-    "harness/operators/(operator|judgeable|stage_axes|registry|device_run)\\.hpp";
+    "harness/operators/"
+    "(operator|forwarding_operator|judgeable|stage_axes|registry|device_run)\\.hpp";
 const std::string support_table = "harness/operators/support_table\\.hpp";
 
 // The first layer that matches a file is its layer. Both are regular expressions, of a path from

@@ -10,7 +10,9 @@
 namespace groundstate::harness {
 
 MutatedOperator::MutatedOperator(const Operator& op, std::vector<Mutant> mutants)
-    : op_(op), mutants_(std::move(mutants)), paths_(op.paths().begin(), op.paths().end()) {
+    : ForwardingOperator(op),
+      mutants_(std::move(mutants)),
+      paths_(op.paths().begin(), op.paths().end()) {
   std::erase_if(mutants_, [](const Mutant& mutant) { return !mutant.run; });
   for (const Mutant& mutant : mutants_) {
     const Path* const right = op.path(parse_path_variant(mutant.declares, op.path_keys()).path);
@@ -34,15 +36,15 @@ const Mutant* MutatedOperator::mutant(const PathVariant& variant) const {
   return found == mutants_.end() ? nullptr : &*found;
 }
 
-PathVariant MutatedOperator::declared(const PathVariant& variant) const {
+PathVariant MutatedOperator::as(const PathVariant& variant) const {
   PathVariant result = variant;
-  if (const Mutant* const own = mutant(variant))
-    result.path = parse_path_variant(own->declares, path_keys()).path;
+  if (const Mutant* const wrong = mutant(variant))
+    result.path = parse_path_variant(wrong->declares, path_keys()).path;
   return result;
 }
 
 std::vector<std::string> MutatedOperator::default_variants(const Case& c) const {
-  const std::vector<std::string> known = op_.default_variants(c);
+  const std::vector<std::string> known = own().default_variants(c);
   std::vector<std::string> right, wrong;
   for (const Mutant& mutant : mutants_) {
     if (std::ranges::find(known, mutant.declares) == known.end()) continue;
@@ -55,9 +57,9 @@ std::vector<std::string> MutatedOperator::default_variants(const Case& c) const 
 
 std::string MutatedOperator::run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                                  Tensors& outputs) const {
-  const Mutant* const own = mutant(variant);
-  if (own == nullptr) return op_.run(c, variant, inputs, outputs);
-  own->run(RightPath(op_, declared(variant)), c, inputs, outputs);
+  const Mutant* const wrong = mutant(variant);
+  if (wrong == nullptr) return own().run(c, variant, inputs, outputs);
+  wrong->run(RightPath(own(), as(variant)), c, inputs, outputs);
   return "";
 }
 
