@@ -112,6 +112,11 @@ void DeviceTensors::check_unchanged() const {
   }
 }
 
+Tensors without_outputs(Tensors inputs, const Tensors& outputs) {
+  std::erase_if(inputs, [&](const Tensor& x) { return find(outputs, x.name()) != nullptr; });
+  return inputs;
+}
+
 std::unique_ptr<DeviceRun> make_device_run(std::shared_ptr<const DeviceTensors> inputs,
                                            std::shared_ptr<const DeviceTensors> outputs,
                                            std::size_t workspace_bytes,

@@ -47,6 +47,22 @@ class DeviceTensors {
   std::vector<Held> held_;
 };
 
+// An operator's views of all its tensors, for those that the contract lists.
+template <class Inputs>
+Inputs bind_inputs(const DeviceTensors& tensors) {
+  Inputs x;
+  input_tensors(x, [&](std::string_view name, auto& view, auto...) { tensors.bind(name, view); });
+  return x;
+}
+template <class Outputs>
+Outputs bind_outputs(const DeviceTensors& tensors) {
+  Outputs y;
+  output_tensors(y, [&](std::string_view name, auto& view, auto...) { tensors.bind(name, view); });
+  return y;
+}
+// The inputs that are no outputs too, as pools are, which are held once: among the outputs.
+Tensors without_outputs(Tensors inputs, const Tensors& outputs);
+
 // What `launch` queues is the run; the inputs and outputs that it has views of live as long. The
 // workspace is filled with fresh_device_byte().
 //

@@ -10,15 +10,10 @@ namespace kernels = groundstate::gpu::mamba3_step;
 
 std::unique_ptr<DeviceRun> prepare(const Case& c, std::string_view form, const Tensors& inputs,
                                    const Tensors& outputs) {
-  Tensors given = inputs;  // the pools are among the outputs
-  std::erase_if(given, [&](const Tensor& x) { return find(outputs, x.name()) != nullptr; });
-  const auto x_memory = std::make_shared<const DeviceTensors>(given),
+  const auto x_memory = std::make_shared<const DeviceTensors>(without_outputs(inputs, outputs)),
              y_memory = std::make_shared<const DeviceTensors>(outputs);
-  mamba3::DeviceInputs x;
-  mamba3::DeviceOutputs y;
-  input_tensors(x, [&](std::string_view name, auto& view, auto...) { x_memory->bind(name, view); });
-  output_tensors(y,
-                 [&](std::string_view name, auto& view, auto...) { y_memory->bind(name, view); });
+  const auto x = bind_inputs<mamba3::DeviceInputs>(*x_memory);
+  auto y = bind_outputs<mamba3::DeviceOutputs>(*y_memory);
   y.rotation = pool_rotation(c);
   const mamba3::Options options = options_for(c, y.state.type());
   // A second launch goes on from the pools that the first one left.

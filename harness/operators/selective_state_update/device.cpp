@@ -10,15 +10,10 @@ namespace kernels = groundstate::gpu::selective_state_update;
 
 std::unique_ptr<DeviceRun> prepare(const Case& c, std::string_view form, const Tensors& inputs,
                                    const Tensors& outputs) {
-  Tensors given = inputs;  // the pools are among the outputs
-  std::erase_if(given, [&](const Tensor& x) { return find(outputs, x.name()) != nullptr; });
-  const auto x_memory = std::make_shared<const DeviceTensors>(given),
+  const auto x_memory = std::make_shared<const DeviceTensors>(without_outputs(inputs, outputs)),
              y_memory = std::make_shared<const DeviceTensors>(outputs);
-  ssu::DeviceInputs x;
-  ssu::DeviceOutputs y;
-  input_tensors(x, [&](std::string_view name, auto& view, auto...) { x_memory->bind(name, view); });
-  output_tensors(y,
-                 [&](std::string_view name, auto& view, auto...) { y_memory->bind(name, view); });
+  const auto x = bind_inputs<ssu::DeviceInputs>(*x_memory);
+  auto y = bind_outputs<ssu::DeviceOutputs>(*y_memory);
   drop_scales(y);
   const ssu::Options options = options_for(c, y.state.type());
   // A second launch goes on from the pool that the first one left.

@@ -13,19 +13,6 @@ namespace {
 namespace kernels = groundstate::gpu::simple_gla;
 using gpu::Launch;
 
-template <class In>
-In bind_inputs(const DeviceTensors& tensors) {
-  In x;
-  input_tensors(x, [&](std::string_view name, auto& view, auto...) { tensors.bind(name, view); });
-  return x;
-}
-template <class Out>
-Out bind_outputs(const DeviceTensors& tensors) {
-  Out y;
-  output_tensors(y, [&](std::string_view name, auto& view, auto...) { tensors.bind(name, view); });
-  return y;
-}
-
 template <class T, class... Axes>
 DeviceView<T, Batch, Time, Axes...> tokens(const DeviceView<T, Batch, Time, Axes...>& x,
                                            Index begin, Index count) {
