@@ -269,6 +269,16 @@ const std::vector<Row> sum_backward_rows = {
      {{truncated, "recurrent:single", "recurrent:single", "recurrent:single", Spoil::truncated}}},
 };
 
+const std::vector<Shape> step_shapes = {{"B=3 T=1 H=2 P=64 N=128"}, {"B=3 T=8 H=2 P=32 N=64"}},
+                         sum_shapes = {{"T=64 V=16"}, {"T=500 V=64"}, {"T=4096 V=16", 4}};
+const std::vector<std::string>
+    update_mutants = {"B=6 H=4 G=2 P=16 N=32 padding=interleaved state_dtype=fp32,int8",
+                      "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens dtype=fp32"},
+    mamba3_mutants =
+        {"B=6 H=4 G=2 P=16 N=32 padding=interleaved",
+         "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens state_dtype=bf16 carry=storage"},
+    sum_mutants = {"B=2 T=130 H=2 V=16 dtype=fp32"};
+
 // ---- all of it
 
 const std::vector<Sweep>& sweeps() {
@@ -307,16 +317,14 @@ const std::vector<Sweep>& sweeps() {
         {"B=1 T=2048 H=1 P=16 N=16", 10, "growth"}},
        update_rows(),
        update_kernels(),
-       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved state_dtype=fp32,int8",
-        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens dtype=fp32"}},
+       update_mutants},
       {"selective_state_update",
        "dt",
        {"small", "edges", "negative"},
-       {{"B=3 T=1 H=2 P=64 N=128"}, {"B=3 T=8 H=2 P=32 N=64"}},
+       step_shapes,
        update_rows(),
        update_kernels(),
-       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved state_dtype=fp32,int8",
-        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens dtype=fp32"}},
+       update_mutants},
       {"mamba3_step z=random prologue=rotary",
        "A",
        {"normal", "slow", "floor", "strong", "underflow", "mixed"},
@@ -325,30 +333,22 @@ const std::vector<Sweep>& sweeps() {
         {"B=1 T=2048 H=1 R=1 P=16 N=16", 10}},
        mamba3_rows(),
        {},
-       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved",
-        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens state_dtype=bf16 carry=storage"}},
+       mamba3_mutants},
       {"mamba3_step prologue=norm",
        "theta",
        {"normal", "fast", "negative", "tiny", "zero"},
-       {{"B=3 T=1 H=2 P=64 N=128"}, {"B=3 T=8 H=2 P=32 N=64"}},
+       step_shapes,
        mamba3_rows(),
        {},
-       {"B=6 H=4 G=2 P=16 N=32 padding=interleaved",
-        "B=6 T=4 H=1 P=16 N=32 accepted=random dst=tokens state_dtype=bf16 carry=storage"}},
-      {"decayed_sum state=random",
-       "gate",
-       gates,
-       {{"T=64 V=16"}, {"T=500 V=64"}, {"T=4096 V=16", 4}},
-       sum_rows,
-       {},
-       {"B=2 T=130 H=2 V=16 dtype=fp32"}},
+       mamba3_mutants},
+      {"decayed_sum state=random", "gate", gates, sum_shapes, sum_rows, {}, sum_mutants},
       {"decayed_sum.backward state=random dht=random",
        "gate",
        gates,
-       {{"T=64 V=16"}, {"T=500 V=64"}, {"T=4096 V=16", 4}},
+       sum_shapes,
        sum_backward_rows,
        {},
-       {"B=2 T=130 H=2 V=16 dtype=fp32"}},
+       sum_mutants},
   };
   return all;
 }
