@@ -1,8 +1,9 @@
 """The README and docs/ say what the program does.
 
 README.md: every `groundstate` line of a sh block and every python block is run, in order, in one empty folder;
-each must exit with 0; `bench` with few repetitions, each of which empties all caches. `make` and `cmake` lines are left
-to whoever runs this. The steps of the workflow are run with a kernel of our own; the support matrix is the program's. The table of timings has a row for each case of
+each must exit with 0; `bench` with the fewest repetitions, each of which empties all caches. `make` and `cmake` lines
+are left to whoever runs this. The steps of the workflow are run with a kernel of our own; the support matrix is the
+program's. The table of timings has a row for each case of
 data/bench.cases and each path that `make bench` times; the times are those of the machine that it names.
 --update-timings makes it from the record of `make bench`.
 
@@ -116,7 +117,7 @@ class Readme(unittest.TestCase):
                     continue
                 for line in text.splitlines():
                     if line.startswith("groundstate "):
-                        done = folder.run(line.replace(" bench ", " bench --repetitions 30 "))
+                        done = folder.run(line.replace(" bench ", " bench --budget 1e-6 "))
                         self.assertEqual(done.returncode, 0, f"{line}\n{done.stdout}{done.stderr}")
 
     def test_support_matrix_is_what_the_program_prints(self):
