@@ -21,7 +21,9 @@
 // of what the device can do in that time.
 #include "gpu/core/load_index.cuh"
 #include "gpu/core/state_stream.cuh"
+#include "gpu/mamba3_step/direct_step.hpp"
 #include "gpu/mamba3_step/prologue.cuh"
+#include "gpu/mamba3_step/row_block.cuh"
 #include "gpu/mamba3_step/step.hpp"
 
 namespace groundstate::gpu::mamba3_step {
@@ -32,7 +34,6 @@ namespace ptx = cuda::ptx;
 // ---- tile
 
 constexpr int warp = warp_threads;
-constexpr int own_rows = 8, own_columns = 4;  // of a lane
 
 struct Arguments {
   DeviceInputs x;
@@ -84,24 +85,6 @@ __device__ void copy_bits(const std::byte* from, ElementType type, void* to, Ind
     static_cast<std::uint32_t*>(to)[i] = *reinterpret_cast<const std::uint32_t*>(from);
   else
     static_cast<std::uint16_t*>(to)[i] = *reinterpret_cast<const std::uint16_t*>(from);
-}
-
-// Eight sums over the lanes of a row: that of row lane mod 8, in each of them.
-__device__ float sums_of_rows(float (&y)[own_rows], int lanes_a_row) {
-#pragma unroll
-  for (int half = own_rows / 2; half > 0; half /= 2) {
-    const bool upper = (lane_index() & half) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float mine = upper ? y[i + half] : y[i], other = upper ? y[i] : y[i + half];
-      y[i] = mine + __shfl_xor_sync(~0u, other, half);
-    }
-  }
-  float sum = y[0];
-#pragma unroll
-  for (int distance = own_rows; distance < warp; distance *= 2)
-    if (distance < lanes_a_row) sum += __shfl_xor_sync(~0u, sum, distance);
-  return sum;
 }
 
 // ---- kernel
@@ -258,13 +241,9 @@ struct Step {
     return {tokens + part(name).place, part(name).type, part(name).pitch};
   }
 
-  struct Factors {
-    float alpha, gamma, beta;
-  };
   __device__ Factors factors(std::byte* tokens, int t) const {
     const float* const x = numbers_of(tokens) + 3 * t;
-    const float alpha = expf(x[0] * x[1]);
-    return {alpha, x[2] * x[1], ((1.0f - x[2]) * x[1]) * alpha};
+    return factors_of(x[0], x[1], x[2]);
   }
 
   // ---- compute warps
@@ -417,7 +396,7 @@ struct Step {
       const int first = base + lane_index() / a.lanes_a_row * own_rows;
       const bool inside = column < columns && first < values;
       const int clamped = first < values ? first : 0;  // of numbers of rows
-      float s[own_rows][own_columns];
+      RowBlock s;
 #pragma unroll
       for (int j = 0; j < own_rows; ++j) {
         const auto stored =
@@ -431,30 +410,21 @@ struct Step {
       for (int t = 0; t < length; ++t) {
         float* const now = floats(tokens, a.stage.now) + t * ranks * pitch + clamped;
         const float* const before = floats(tokens, a.stage.before) + t * ranks * pitch + clamped;
-        float m[own_rows][own_columns] = {};
+        RowBlock m = {};
 #pragma unroll 1
         for (int r = 0; r < ranks; ++r) {
           const float4 own_b = inside ? b.four(t * ranks + r, column) : float4{},
                        own_k = !inside  ? float4{}
                                : t == 0 ? K.four(r, column)
                                         : carried(b.four((t - 1) * ranks + r, column));
-          update(m, own_b, now + r * pitch, own_k, before + r * pitch);
+          add_rank(m, own_b, now + r * pitch, own_k, before + r * pitch);
         }
-        const float alpha = factors(tokens, t).alpha;
-#pragma unroll
-        for (int j = 0; j < own_rows; ++j)
-#pragma unroll
-          for (int e = 0; e < own_columns; ++e) s[j][e] = fmaf(s[j][e], alpha, m[j][e]);
+        advance(s, factors(tokens, t).alpha, m);
         __syncwarp();  // nobody needs x gamma xproj of these rows any more
 #pragma unroll 1
         for (int r = 0; r < ranks; ++r) {
           const float4 own_c = inside ? c.four(t * ranks + r, column) : float4{};
-          float y[own_rows];
-#pragma unroll
-          for (int j = 0; j < own_rows; ++j)
-            y[j] = fmaf(s[j][3], own_c.w,
-                        fmaf(s[j][2], own_c.z, fmaf(s[j][1], own_c.y, s[j][0] * own_c.x)));
-          const float sum = sums_of_rows(y, a.lanes_a_row);
+          const float sum = output_of_rank(s, own_c, a.lanes_a_row);
           if (in_row < own_rows && first + in_row < values) now[r * pitch + in_row] = sum;
         }
         store_rows(at, tokens, tile, t, s, first, column, inside);
@@ -467,30 +437,10 @@ struct Step {
       }
     }
   }
-  static __device__ void update(float (&m)[own_rows][own_columns], float4 b, const float* now,
-                                float4 k, const float* before) {
-#pragma unroll
-    for (int half = 0; half < own_rows; half += 4) {
-      const float4 u = *reinterpret_cast<const float4*>(now + half),
-                   v = *reinterpret_cast<const float4*>(before + half);
-      const auto row = [&](float(&own)[own_columns], float own_u, float own_v) {
-        own[0] = fmaf(own_v, k.x, fmaf(own_u, b.x, own[0]));
-        own[1] = fmaf(own_v, k.y, fmaf(own_u, b.y, own[1]));
-        own[2] = fmaf(own_v, k.z, fmaf(own_u, b.z, own[2]));
-        own[3] = fmaf(own_v, k.w, fmaf(own_u, b.w, own[3]));
-      };
-      row(m[half], u.x, v.x);
-      row(m[half + 1], u.y, v.y);
-      row(m[half + 2], u.z, v.z);
-      row(m[half + 3], u.w, v.w);
-    }
-  }
-
   // The state after token t: where it goes back from, in the slot of each token, and in the row of
   // intermediate states; with Carry::storage what is carried becomes what was stored.
-  __device__ void store_rows(const Where& at, std::byte* tokens, Stored* tile, int t,
-                             float (&s)[own_rows][own_columns], int first, int column,
-                             bool inside) const {
+  __device__ void store_rows(const Where& at, std::byte* tokens, Stored* tile, int t, RowBlock& s,
+                             int first, int column, bool inside) const {
     const Index slot = destinations(tokens)[t];
     const bool one = has_one_destination(), carries = a.options.carry == Carry::storage,
                to_tile = one && slot != nowhere, to_slot = !one && slot != nowhere;
@@ -660,6 +610,8 @@ void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
   validate(x, y, options);
   const std::string refusal = step_refusal(x, y, options);
   require(refusal.empty(), refusal);
+  if (direct_step_takes(x, options, y))
+    return direct_step(x, options, y, static_cast<cudaStream_t>(launch.stream.handle));
   Arguments a{x, y,        options, shape(x, y), step_stage(x, y, sizeof(Where)), 0, 0,
               0, own_rows, false,   false};
   if (a.n.time == 0 || a.n.heads == 0 || a.n.value == 0) return;  // nothing to write

@@ -1,30 +1,34 @@
-// gpu.step: a few tokens on slots of a pool, through shared memory (gpu/core/state_stream.cuh).
+// gpu.step: a few tokens on slots of a pool.
 //
 //   S[p, n] := fma(S[p, n], decay, (B[n] d) x[p])
 //   y[p] = sum_n S[p, n] C[n],  out = (y + D x) silu(z)
 //
+// One token a lane on states of plain numbers goes by way of registers (direct_step.cu). What is
+// here takes all the rest, with the same bits: states pass through shared memory
+// (gpu/core/state_stream.cuh).
+//
 // An item is one lane, one head and as many rows p as fit 32 KB. A thread has 16 columns of a row,
 // L threads all of them, and a warp goes through its share of the rows, 32 / L at a time: widened,
 // advanced by all tokens, written back where they came from, or to the places of each token where
-// there are several. y is summed in a thread (ascending n), then by halving over the L threads. Of
-// a single token B and C stay in registers.
+// there are several. y is summed within 16 bytes of a row, ascending n, then by halving over these
+// pieces, in a thread and over its L threads. Of a single token B and C stay in registers.
 //
 // Rounding points: the state where it is stored (reference/core/encoding.hpp; the maximum of a row
 // is exact), out as it is stored. exp and log1p are CUDA's in fp32.
 // Limits: step_refusal().
 // Bytes: 2 P N of the pool's type for each lane and head, beside the tokens; B 128, H 48, P 64,
 // N 128 in fp32: 403 MB, 134 us at 3 TB/s. 5 P N flop a token: far below any limit.
-// Measured on an H100, H48 P64 N128, B 32 / 128 / 256 (data/timings_h100.jsonl): fp32 states 46 /
-// 151 / 293 us, 85 / 94 / 96 % of a copy of the same bytes; bf16 33 / 87 us, 67 / 84 %. A step of 30
-// us loses some five to its beginning: instructions and tokens are as cold as the states. int8 and fp8
-// are bound by the arithmetic of their encodings, 20 to 26 %. Tried and slower: states in registers,
-// a CTA for 4 KB of them (fp32 68 / 69 / 70 %, bf16 59 / 55 / 55 %: 2100 instructions a warp, three
-// quarters of all issue slots, most of them for tokens and addresses).
+// Measured on an H100, H48 P64 N128, B 32 / 128 (data/timings_h100.jsonl), by way of registers:
+// fp32 states 41 / 144 us, 96 / 99 % of a copy of the same bytes, bf16 24 / 76 us, 94 / 96 %.
+// Through shared memory: fp32 46 / 151 us, 85 / 94 %, bf16 33 / 87 us, 67 / 84 %: a step of 30 us
+// loses some five to its beginning. int8 and fp8 are bound by the arithmetic of their encodings, 20
+// to 26 %.
 #include <array>
 #include <bit>
 #include <string>
 
 #include "gpu/core/state_stream.cuh"
+#include "gpu/selective_state_update/direct_step.hpp"
 #include "gpu/selective_state_update/stored.cuh"
 
 namespace groundstate::gpu::selective_state_update {
@@ -365,7 +369,7 @@ struct Step {
                         : exists ? tokens.d[t * at.rows + row]
                                  : 0.0f,
                     tied_decay = tied ? tokens.decay[t] : 0.0f;
-        float sum = 0;
+        float sums[accesses] = {};
 #pragma unroll
         for (int k = 0; k < accesses; ++k)
 #pragma unroll
@@ -377,9 +381,13 @@ struct Step {
                                               State{column(k) + e}) *
                              d);
             s[k][e] = fmaf(s[k][e], decay, B.at[k][e] * d * x);
-            sum = fmaf(s[k][e], C.at[k][e], sum);
+            sums[k] = fmaf(s[k][e], C.at[k][e], sums[k]);
           }
-        sum = sum_of_row(sum, a.threads_a_row);
+#pragma unroll
+        for (int half = accesses / 2; half > 0; half /= 2)
+#pragma unroll
+          for (int k = 0; k < half; ++k) sums[k] += sums[k + half];
+        const float sum = sum_of_row(sums[0], a.threads_a_row);
         if (in_row == 0 && exists) tokens.sum[t * at.rows + row] = sum;
         store_row(at, tokens, stage, t, s, row, exists);
       }
@@ -559,6 +567,8 @@ void validate_step(const DeviceInputs& x, const Options& options, const DeviceOu
 void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
           const Launch& launch) {
   validate_step(x, options, y);
+  if (direct_step_takes(x, options, y))
+    return direct_step(x, options, y, static_cast<cudaStream_t>(launch.stream.handle));
   Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0, 0};
   a.n = shape(a.x, y);
   if (a.n.time == 0 || a.n.value == 0) return;  // neither outputs nor states to write

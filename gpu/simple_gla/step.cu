@@ -18,16 +18,17 @@
 // Bytes: 2 K V of the pool's type for each sequence and value head, beside the tokens; B 64, HV 32,
 // K = V = 128 in fp32: 268 MB, 89 us at 3 TB/s. 5 K V flop a token: far below any limit.
 // Measured on an H100, HV 32, K = V = 128, B 64 / 128 (data/timings_h100.jsonl), states through
-// shared memory: fp32 92 / 94 % of a copy of the same bytes, bf16 90 / 92 %; four tokens a call take
-// 1.8 and 2.4 times as long, which is how long their tokens take to arrive. From registers: fp32 92
-// / 93 %, bf16 64 / 63 %; fp32 was 81 % until the tokens were on their way before the state: a load
-// that is waited for costs each CTA a microsecond.
+// shared memory: fp32 92 / 94 % of a copy of the same bytes, bf16 90 / 92 %; four tokens a call
+// take 1.8 and 2.4 times as long, which is how long their tokens take to arrive. From registers:
+// fp32 92 / 93 %, bf16 64 / 63 %; fp32 was 81 % until the tokens were on their way before the
+// state: a load that is waited for costs each CTA a microsecond.
 #include <bit>
 #include <stdexcept>
 #include <string>
 
 #include "gpu/core/arriving.cuh"
 #include "gpu/core/check.hpp"
+#include "gpu/simple_gla/direct_step.hpp"
 #include "gpu/simple_gla/streamed_step.hpp"
 #include "gpu/simple_gla/tile.cuh"
 
@@ -423,6 +424,7 @@ void step(const DeviceInputs& x, const DevicePool& pool,
   a.pool = state_tensor<void>(pool);
   a.slots = slots ? slots.data() : nullptr;
   a.slot_stride = slots ? slots.stride<Batch>() : 0;
+  if (direct_step_takes(a)) return direct_step(a, launch.stream);
   if (streamed_step_takes(a)) return streamed_step(a, launch.stream);
   const Access access = access_of(a.pool, n);
   switch (pool.type()) {

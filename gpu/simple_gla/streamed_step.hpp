@@ -2,21 +2,9 @@
 // step.cu has the equation and takes everything else.
 #pragma once
 
-#include "gpu/simple_gla/recurrence.hpp"
+#include "gpu/simple_gla/steps.hpp"
 
 namespace groundstate::gpu::simple_gla {
-
-struct Steps {
-  Index batch, time, rows, columns;
-  unsigned heads;
-  Gates gates;
-  bool reverse;
-  TokenInput query, key, value;
-  TokenOutput output;
-  StateOutput pool;           // its sequences are slots
-  const std::int32_t* slots;  // null: slot b for sequence b
-  Index slot_stride;
-};
 
 // Pools of fp32, bf16 and fp16 whose states are row-major, without gaps, and aligned to 16 bytes;
 // V at most 128, two states with their tokens in 227 KB, at most 32 tokens.
