@@ -21,10 +21,20 @@ class Divisor {
   std::uint64_t reciprocal_;  // times 2^32, rounded up: too large by less than n / 2^32 < 1 / d
 };
 
+// from + i * stride, one instruction: left to itself the compiler widens i, which it knows to be no
+// less than 0, to 64 bits and multiplies in four.
+template <class Data>
+__device__ Data* stepped(Data* from, int i, int stride) {
+  const auto address = reinterpret_cast<std::uint64_t>(from);
+  std::uint64_t result = 0;
+  asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(result) : "r"(i), "r"(stride), "l"(address));
+  return reinterpret_cast<Data*>(result);
+}
+
 // A tensor of one token as [sequence][head][channel]; none where `data` is null. Strides are in
 // bytes, of 32 bits: one multiplication each.
 struct TokenRows {
-  const std::byte* data = nullptr;
+  std::byte* data = nullptr;
   int sequence = 0, head = 0, channel = 0;
   int size = 0;  // of an element: 2, 4, or 0 where there is none
   bool is_fp16 = false;
@@ -35,7 +45,7 @@ struct TokenRows {
                       Index channel) {
     if (data == nullptr) return {};
     const auto size = static_cast<Index>(size_of(type));
-    TokenRows rows{static_cast<const std::byte*>(data),
+    TokenRows rows{static_cast<std::byte*>(const_cast<void*>(data)),
                    static_cast<int>(sequence * size),
                    static_cast<int>(head * size),
                    static_cast<int>(channel * size),
@@ -62,8 +72,8 @@ struct TokenRows {
     return channel == size && reinterpret_cast<std::size_t>(data) % 16 == 0 && sequence % 16 == 0 &&
            head % 16 == 0;
   }
-  __device__ const std::byte* element(int at, int of_head, int i) const {
-    return data + Index{at} * sequence + Index{of_head} * head + Index{i} * channel;
+  __device__ std::byte* element(int at, int of_head, int i) const {
+    return stepped(stepped(stepped(data, at, sequence), of_head, head), i, channel);
   }
   // The bits of an element, 0 where there is none; not waited for.
   __device__ std::uint32_t bits(int at, int of_head, int i, bool exists = true) const {
@@ -72,6 +82,15 @@ struct TokenRows {
   __device__ float value(std::uint32_t bits) const {
     if (is_fp16) return widened(fp16::from_bits(static_cast<std::uint16_t>(bits)));
     return __uint_as_float(size == 2 ? bits << 16 : bits);
+  }
+  // Rounded once to nearest.
+  __device__ void store(int at, int of_head, int i, float y) const {
+    std::byte* const to = element(at, of_head, i);
+    if (size == 4)
+      *reinterpret_cast<float*>(to) = y;
+    else
+      *reinterpret_cast<std::uint16_t*>(to) =
+          is_fp16 ? rounded<fp16>(y).bits() : rounded<bf16>(y).bits();
   }
 };
 

@@ -31,20 +31,19 @@ struct KeyRows {
   int head, rank;
 
   __device__ std::byte* row(Index at, int of_head, int r) const {
-    return data + at * lead + Index{of_head} * head + Index{r} * rank;
+    return stepped(stepped(data + at * lead, of_head, head), r, rank);
   }
 };
 
 struct Arguments {
-  TokenRows A, dt, trap, D, x, z;
+  TokenRows A, dt, trap, D, x, z, out;
   TokenRows xproj, zproj, outproj;  // [rank][head][row]
   KeyRows B, C, k_state;
   Divisor heads_a_group;
   LaneIndices<Space::device, Any> lanes;
   Options options;
   std::byte* state;
-  Index slot, head;  // its strides in bytes
-  DeviceView<Any, Batch, Time, Head, Value> out;
+  Index slot, head;    // its strides in bytes
   std::byte* x_state;  // of the type of x
   Index x_slot, x_head, x_row;
 };
@@ -90,10 +89,11 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
   __shared__ float row_numbers[most_warps][2][ranks][own_rows];
   const auto sequence = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x),
              group = a.heads_a_group.quotient(blockIdx.x);
-  const int lane = lane_index(), own_warp = static_cast<int>(threadIdx.x) / warp,
-            first = own_warp * own_rows;
+  const int lane = static_cast<int>(threadIdx.x % warp),
+            own_warp = static_cast<int>(threadIdx.x / warp), first = own_warp * own_rows;
   // The row and rank whose numbers are this lane's.
-  const int row = first + lane % own_rows, rank = lane / own_rows;
+  const int own_row = static_cast<int>(threadIdx.x % own_rows), row = first + own_row,
+            rank = static_cast<int>(threadIdx.x % warp / own_rows);
   const bool has_rank = rank < ranks;
 
   // Everything is asked for before anything is looked at, the slot first.
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
     C[r] = *key(a.C, sequence, group, r);
   }
   const auto store_output = [&](float out) {
-    if (rank == 0) store<float>(a.out, out, Batch{sequence}, Time{0}, Head{head}, Value{row});
+    if (rank == 0) a.out.store(sequence, head, row, out);
   };
   if (a.lanes.source && is_padding(a.options, source)) return store_output(0);
   const auto rows_of = [&](Index slot) {
@@ -143,8 +143,8 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
   const float x = a.x.value(x_bits), up = a.xproj.size == 0 ? 1.0f : a.xproj.value(up_bits);
   auto& numbers = row_numbers[own_warp];
   if (has_rank) {
-    numbers[0][rank][lane % own_rows] = x * gamma * up;
-    numbers[1][rank][lane % own_rows] = a.x.value(last_bits) * beta * up;
+    numbers[0][rank][own_row] = x * gamma * up;
+    numbers[1][rank][own_row] = a.x.value(last_bits) * beta * up;
   }
   __syncwarp();
   RowBlock s, m = {};
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
   float out = 0;
 #pragma unroll
   for (int r = 0; r < ranks; ++r) {
-    const int of = r * own_rows + lane % own_rows;
+    const int of = r * own_rows + own_row;
     out = fmaf(__shfl_sync(~0u, y, of), __shfl_sync(~0u, down, of), out);
   }
   store_output(out);
@@ -191,7 +191,7 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
   __syncthreads();  // every warp has read K
 #pragma unroll
   for (int r = 0; r < ranks; ++r)
-    if (r % static_cast<int>(blockDim.x / warp) == own_warp) *key(a.k_state, to, head, r) = B[r];
+    if (r == own_warp) *key(a.k_state, to, head, r) = B[r];
 }
 
 // ---- launch
@@ -268,10 +268,12 @@ bool direct_step_takes(const DeviceInputs& x, const Options& options, const Devi
       n.time == 1 && !x.lanes.offsets && !x.lanes.accepted && !x.lanes.replayed && !y.intermediate;
   const bool plain = !x.theta && !options.stochastic && y.out && !y.state_out;
   const bool sizes = n.state == columns && (n.ranks == 1 || n.ranks == most_ranks) &&
-                     n.value % own_rows == 0 && n.value <= most_warps * own_rows;
+                     n.value % own_rows == 0 && n.value >= n.ranks * own_rows &&
+                     n.value <= most_warps * own_rows;
   constexpr Index most = 65535;  // of a grid, and of a Divisor
   return types && one_token && plain && sizes && y.state.stride<Value>() == columns &&
          n.sequences <= most && n.heads <= most && TokenTensors(x).fit() &&
+         TokenRows::of<Batch, Head, Value>(y.out).fits &&
          are_key_rows<Group>(x.B, x.B.stride<Batch>()) &&
          are_key_rows<Group>(x.C, x.C.stride<Batch>()) &&
          are_key_rows<Head>(y.k_state, y.k_state.stride<Slot>());
@@ -289,6 +291,7 @@ void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
                     tokens.D,
                     tokens.x,
                     tokens.z,
+                    TokenRows::of<Batch, Head, Value>(y.out),
                     tokens.xproj,
                     tokens.zproj,
                     tokens.outproj,
@@ -301,7 +304,6 @@ void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
                     static_cast<std::byte*>(y.state.data()),
                     y.state.stride<Slot>() * size,
                     y.state.stride<Head>() * size,
-                    y.out,
                     static_cast<std::byte*>(y.x_state.data()),
                     y.x_state.stride<Slot>() * x_size,
                     y.x_state.stride<Head>() * x_size,

@@ -34,12 +34,11 @@ namespace {
 constexpr int warp = 32, most_warps = 4, own_rows = 8;
 
 struct Arguments {
-  TokenRows x, dt, A, B, C, D, z, dt_bias;
+  TokenRows x, dt, A, B, C, D, z, dt_bias, out;
   DeviceView<const Any, Sequence, Time> source, destination;
   Options options;
   std::byte* state;
   Index slot, head;  // its strides in bytes
-  DeviceView<Any, Batch, Time, Head, Value> out;
   Divisor heads_a_group;
   int rows;
 };
@@ -96,8 +95,7 @@ __global__ void __launch_bounds__(most_warps* warp, sizeof(Stored) == 2 ? 6 : 7)
   const ArrivingPiece<count> arriving_B(a.B, a.B.element(sequence, group, column)),
       arriving_C(a.C, a.C.element(sequence, group, column));
   const auto store_output = [&](float y) {
-    if (exists && lane % sharing == 0)
-      store<float>(a.out, y, Batch{sequence}, Time{0}, Head{head}, Value{output_row});
+    if (exists && lane % sharing == 0) a.out.store(sequence, head, output_row, y);
   };
   if (a.source && is_padding(a.options, source)) return store_output(0);
   const auto rows_of = [&](Index slot) {
@@ -194,7 +192,8 @@ bool direct_step_takes(const DeviceInputs& given, const Options& options, const 
                  TokenRows::of<Batch, Head, Value>(x.x), TokenRows::of<Batch, Head, Value>(x.dt),
                  TokenRows::of<Head, Value>(x.A), TokenRows::of<Batch, Group, State>(x.B),
                  TokenRows::of<Batch, Group, State>(x.C), TokenRows::of<Head, Value>(x.D),
-                 TokenRows::of<Batch, Head, Value>(x.z), TokenRows::of<Head, Value>(x.dt_bias)},
+                 TokenRows::of<Batch, Head, Value>(x.z), TokenRows::of<Head, Value>(x.dt_bias),
+                 TokenRows::of<Batch, Head, Value>(y.out)},
              [](const TokenRows& own) { return own.fits; }) &&
          TokenRows::of<Batch, Group, State>(x.B).has_aligned_rows() &&
          TokenRows::of<Batch, Group, State>(x.C).has_aligned_rows();
@@ -213,13 +212,13 @@ void direct_step(const DeviceInputs& given, const Options& options, const Device
                     TokenRows::of<Head, Value>(x.D),
                     TokenRows::of<Batch, Head, Value>(x.z),
                     TokenRows::of<Head, Value>(x.dt_bias),
+                    TokenRows::of<Batch, Head, Value>(y.out),
                     x.source,
                     x.destination,
                     options,
                     static_cast<std::byte*>(y.state.data()),
                     y.state.stride<Slot>() * size,
                     y.state.stride<Head>() * size,
-                    y.out,
                     Divisor(n.heads / n.groups),
                     static_cast<int>(n.value)};
   switch (y.state.type()) {

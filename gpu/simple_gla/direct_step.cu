@@ -21,10 +21,9 @@ namespace groundstate::gpu::simple_gla {
 namespace {
 
 struct Arguments {
-  TokenRows query, key, value, gate, constant_gate;
+  TokenRows query, key, value, gate, constant_gate, output;
   Divisor query_group, key_group, value_group;
   float scale;
-  TokenOutput output;
   std::byte* state;
   Index slot, head;  // its strides in bytes
   const std::int32_t* slots;
@@ -59,10 +58,7 @@ __global__ void __launch_bounds__(ctas_warps<lanes_a_row>* warp, 32 / ctas_warps
   const ArrivingPiece<count> arriving_value(
       a.value, a.value.element(sequence, a.value_group.quotient(blockIdx.x),
                                static_cast<int>(piece) * count));
-  const auto store_output = [&](float o) {
-    store<float>(a.output.type, a.output.data,
-                 sequence * a.output.batch + head * a.output.head + own * a.output.channel, o);
-  };
+  const auto store_output = [&](float o) { a.output.store(sequence, head, own, o); };
   if (slot < 0) {
     if (own < columns) store_output(0);
     return;
@@ -117,7 +113,8 @@ __global__ void __launch_bounds__(ctas_warps<lanes_a_row>* warp, 32 / ctas_warps
 
 // ---- launch
 
-TokenRows rows_of(const TokenInput& x) {
+template <class Data>
+TokenRows rows_of(const TokenTensor<Data>& x) {
   return TokenRows::of(x.type, x.data, x.batch, x.head, x.channel);
 }
 TokenRows gates_of(const Gates& gates) {
@@ -172,8 +169,9 @@ bool direct_step_takes(const Steps& a) {
                         reinterpret_cast<std::size_t>(pool.data) % 16 == 0 &&
                         pool.sequence * size % 16 == 0 && pool.head * size % 16 == 0;
   const bool whole = (a.rows == groups * 4 || a.rows == groups * 8) && lanes_a_row(a) > 0;
-  const std::array tokens{rows_of(a.query), rows_of(a.key), rows_of(a.value), gates_of(a.gates),
-                          constant_gates_of(a.gates)};
+  const std::array tokens{rows_of(a.query),           rows_of(a.key),
+                          rows_of(a.value),           gates_of(a.gates),
+                          constant_gates_of(a.gates), rows_of(a.output)};
   constexpr Index most = 65535;  // of a grid, and of a Divisor
   return adjacent && whole && a.time == 1 && a.batch <= most && a.heads <= most &&
          std::ranges::all_of(tokens, [](const TokenRows& x) { return x.fits; }) &&
@@ -187,11 +185,11 @@ void direct_step(const Steps& steps, Stream to) {
                     rows_of(steps.value),
                     gates_of(steps.gates),
                     constant_gates_of(steps.gates),
+                    rows_of(steps.output),
                     Divisor(steps.query.group),
                     Divisor(steps.key.group),
                     Divisor(steps.value.group),
                     static_cast<float>(steps.query.scale),
-                    steps.output,
                     static_cast<std::byte*>(steps.pool.data),
                     steps.pool.sequence * size,
                     steps.pool.head * size,
