@@ -21,7 +21,7 @@ namespace {
 struct Options {
   std::vector<std::string> cases;
   std::string output, as;
-  Index stages = 0;  // length of a chunk; 0: without
+  std::string stages;  // length of a chunk; empty: without
   bool with_oracle = false, json = false, progress = false;
 };
 
@@ -48,10 +48,18 @@ void poison(FixtureWriter& writer, std::string_view group, const TensorSpec& spe
       std::numeric_limits<double>::quiet_NaN());
 }
 
+PathVariant staged(const Operator& op, const std::string& chunk) {
+  try {
+    return staged_variant(op, chunk);
+  } catch (const UsageError& error) {
+    throw UsageError(fmt::format("--stages: {}", error.what()));
+  }
+}
+
 int generate(const Options& options) {
   const std::vector<CaseEntry> entries = expand_arguments(options.cases);
-  if (options.stages != 0)
-    for (const CaseEntry& entry : entries) staged_variant(operator_of(entry.value), options.stages);
+  if (!options.stages.empty())
+    for (const CaseEntry& entry : entries) staged(operator_of(entry.value), options.stages);
   FixtureWriter writer(options.output);
   Progress progress(static_cast<Index>(entries.size()), options.progress);
   for (const CaseEntry& entry : entries) {
@@ -88,10 +96,11 @@ int generate(const Options& options) {
       if (options.as == "fp32" && is_half(spec.type)) own.type = ElementType::float32;
       poison(writer, "outputs", own);
     }
-    if (options.stages != 0) {
-      const auto stages = op.stages(staged_variant(op, options.stages));
-      for (const TensorSpec& spec : stages->judged_outputs(c)) poison(writer, "stages", spec);
-      writer.attribute("stages", "chunk", std::int64_t{options.stages});
+    if (!options.stages.empty()) {
+      const PathVariant variant = staged(op, options.stages);
+      for (const TensorSpec& spec : op.stages(variant)->judged_outputs(c))
+        poison(writer, "stages", spec);
+      writer.attribute("stages", "chunk", std::int64_t{variant.integer("chunk", op.path_keys())});
     }
     progress.finish(false);
   }
@@ -103,7 +112,7 @@ int generate(const Options& options) {
   else
     fmt::print("{}: {} case{}; fill outputs/{} and run: groundstate compare {}\n", options.output,
                entries.size(), entries.size() == 1 ? "" : "s",
-               options.stages != 0 ? ", what you have of stages/," : "", options.output);
+               !options.stages.empty() ? ", what you have of stages/," : "", options.output);
   return passed;
 }
 

@@ -1,5 +1,6 @@
 // groundstate mutate: known-wrong implementations through the checks of `run`. Exit code 1 where
-// one survives, or where a right path fails beside them.
+// one survives, or where a right path fails beside them; of the cases that are there for all
+// mutants, also where they do not show one.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -23,7 +24,7 @@ namespace groundstate::harness::cli {
 namespace {
 
 struct Options {
-  std::vector<std::string> cases{"@data/quick.cases", "@data/mutants.cases"};
+  std::vector<std::string> cases;  // none: those that are there for all mutants
   std::vector<std::string> operators, mutants;
   std::string output;
   bool json = false, list = false, progress = false;
@@ -64,7 +65,8 @@ std::vector<MutantScores> chosen(const Options& options) {
   for (const auto& op : operators())
     if (const std::vector<Mutant> own = chosen(op->grammar().operator_name, options); !own.empty())
       result.emplace_back(*op, own);
-  if (result.empty()) throw UsageError("no operator of --operator has a mutant of --mutant");
+  if (result.empty())
+    throw UsageError("no operator of --operator, or of the cases, has a mutant of --mutant");
   return result;
 }
 
@@ -94,8 +96,8 @@ std::string first_check(const Kill& kill) {
 
 void print(const MutantScore& score) {
   fmt::print("{:8}  {:30} ", score.status(), score.mutant.name);
-  if (!score.mutant.run) {
-    fmt::print("{}: {}\n", score.mutant.defect, score.mutant.needs);
+  if (score.unshown()) {
+    fmt::print("{}: {}\n", score.mutant.defect, score.needs());
     return;
   }
   if (!score.first) {
@@ -110,10 +112,14 @@ void print(const MutantScore& score) {
              score.first->case_text, score.seen_on, score.cases, fmt::join(seen, ", "));
 }
 
-int mutate(const Options& options) {
-  std::vector<MutantScores> all = chosen(options);
-  if (options.list) return list(all, options.json);
+int mutate(Options options) {
+  if (options.list) return list(chosen(options), options.json);
+  const bool for_all = options.cases.empty();
+  if (for_all) options.cases = {"@data/quick.cases", "@data/mutants.cases"};
   std::vector<CaseEntry> entries = expand_arguments(options.cases);
+  if (options.operators.empty() && !for_all)
+    for (const CaseEntry& entry : entries) options.operators.push_back(entry.value.operator_name());
+  std::vector<MutantScores> all = chosen(options);
   const auto scores_of = [&](const CaseEntry& entry) {
     return std::ranges::find_if(all, [&](const MutantScores& scores) {
       return scores.mutated().grammar().operator_name == entry.value.operator_name();
@@ -138,7 +144,7 @@ int mutate(const Options& options) {
   }
   progress.clear();
 
-  Index killed = 0, survived = 0, unshown = 0, judged = 0;
+  Index killed = 0, survived = 0, unshown = 0, never = 0;
   std::vector<std::string> broken;
   for (const MutantScores& scores : all) {
     if (!options.json) fmt::print("{}\n", scores.mutated().grammar().operator_name);
@@ -149,18 +155,19 @@ int mutate(const Options& options) {
         fmt::print("{}\n", record.dump());
       else
         print(score);
-      judged += score.cases;
-      ++(!score.mutant.run ? unshown : score.first ? killed : survived);
+      ++(!score.mutant.run ? never : score.unshown() ? unshown : score.first ? killed : survived);
     }
     broken.insert(broken.end(), scores.broken().begin(), scores.broken().end());
   }
   if (!options.json) {
     for (const std::string& path : broken) fmt::print("a right path FAILED: {}\n", path);
-    fmt::print("{} mutants on {} cases: {} killed, {} survived; {} that no such case can show\n",
-               killed + survived, entries.size(), killed, survived, unshown);
+    fmt::print("{} mutants on {} cases: {} killed, {} survived{}; {} that no such case can show\n",
+               killed + survived + unshown, entries.size(), killed, survived,
+               unshown > 0 ? fmt::format(", {} not shown by these cases", unshown) : "", never);
   }
   flush_standard_output();
-  return survived > 0 || !broken.empty() ? failed : judged == 0 ? nothing_judged : passed;
+  const bool bad = survived > 0 || !broken.empty() || (for_all && unshown > 0);
+  return bad ? failed : killed == 0 ? nothing_judged : passed;
 }
 
 }  // namespace

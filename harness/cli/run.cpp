@@ -22,6 +22,7 @@
 #include "harness/report/table.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/isolated_case.hpp"
+#include "harness/run/judge_stages.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
 
@@ -35,7 +36,7 @@ struct Options {
        certificate = false, stages = false;
 };
 
-// Writes inputs once a case and the outputs of every path.
+// Writes inputs once a case and the outputs of every path, its stages where there are any.
 class Saver {
  public:
   explicit Saver(const std::string& path) : writer_(path) {}
@@ -52,6 +53,11 @@ class Saver {
     for (const Tensor& tensor : outputs) writer_.write(group, tensor);
     writer_.attribute(group, "recipe", result.recipe);
     writer_.attribute(group, "form", result.form);
+  }
+  void save(const Result& result, const GivenStages& stages, const Operator& op) {
+    const std::string group = "stages/" + result.path;
+    for (const Tensor& tensor : stages.tensors) writer_.write(group, tensor);
+    writer_.attribute(group, "chunk", std::int64_t{stages.form.integer("chunk", op.path_keys())});
   }
   void commit() { writer_.commit(); }
 
@@ -129,6 +135,10 @@ int run(const Options& options) {
     progress.start(entry.value.canonical());
     if (saver) saver->begin(entry, entries.size() == 1);
     const Operator& op = operator_of(entry.value);
+    if (saver)
+      how.save_stages = [&](const Result& result, const GivenStages& stages) {
+        saver->save(result, stages, op);
+      };
     const CaseReport report =
         isolated ? run_case_isolated(op, entry, how, isolation) : run_case(op, entry, how);
     tally.add(report);
@@ -175,7 +185,8 @@ void add_run(CLI::App& app, Action& action) {
   verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
       ->check(file_name);
   verb->add_option("--save", options->save,
-                   "Write inputs and outputs to this HDF5 file; without isolation")
+                   "Write inputs, outputs and stages (--stages) to this HDF5 file; without "
+                   "isolation")
       ->check(file_name);
   verb->add_flag("--resume", options->resume,
                  "Go on with the file of -o: cases that are finished there are not run again");

@@ -181,8 +181,9 @@ std::string Where::sentence() const {
   say(affected_text(sequences, axes.sequence));
   say(heads_text(heads));
   say(affected_text(columns, axes.column));
-  if (first_token) say("only at the first token");
-  if (last_token) say("only at the last token");
+  // Both: there is one token, and nothing to say of it.
+  if (first_token && !last_token) say("only at the first token");
+  if (last_token && !first_token) say("only at the last token");
   if (ragged_tail) say("only in the last, partial chunk");
   if (residue) say(fmt::format("all at {} = {} mod {}", axes.row, *residue, axes.chunk));
   if (!residue && !ragged_tail && !first_token && !last_token)

@@ -36,6 +36,18 @@ const Mutant* MutatedOperator::mutant(const PathVariant& variant) const {
   return found == mutants_.end() ? nullptr : &*found;
 }
 
+EqualVariants MutatedOperator::with_its_right_path(const Mutant& mutant) const {
+  const std::string wrong = variant_of(mutant).text(path_keys()),
+                    right = parse_path_variant(mutant.declares, path_keys()).text(path_keys());
+  return {fmt::format("{} = {}", wrong, right), wrong, right, "the case does not show the mutant"};
+}
+
+std::vector<EqualVariants> MutatedOperator::equal_variants() const {
+  std::vector<EqualVariants> pairs;
+  for (const Mutant& mutant : mutants_) pairs.push_back(with_its_right_path(mutant));
+  return pairs;
+}
+
 PathVariant MutatedOperator::as(const PathVariant& variant) const {
   PathVariant result = variant;
   if (const Mutant* const wrong = mutant(variant))

@@ -24,8 +24,10 @@ class MutatedOperator final : public ForwardingOperator {
   std::span<const Path> paths() const override { return paths_; }
   std::string run(const Case& c, const PathVariant& variant, const Tensors& inputs,
                   Tensors& outputs) const override;
-  // Pairs of right paths are no matter of a mutant.
-  std::vector<EqualVariants> equal_variants() const override { return {}; }
+  // Each mutant and its right path: where they agree, the case cannot show the mutant. Pairs of
+  // right paths are no matter of a mutant.
+  std::vector<EqualVariants> equal_variants() const override;
+  EqualVariants with_its_right_path(const Mutant& mutant) const;
 
  protected:
   // The path that a mutant declares to be.

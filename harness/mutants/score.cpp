@@ -57,13 +57,20 @@ json number(double x) { return std::isfinite(x) ? json(x) : json(fmt::format("{}
 }  // namespace
 
 const char* MutantScore::status() const {
-  return !mutant.run ? "UNSHOWN" : first ? "KILLED" : "SURVIVED";
+  return unshown() ? "UNSHOWN" : first ? "KILLED" : "SURVIVED";
+}
+
+std::string MutantScore::needs() const {
+  if (!mutant.run) return mutant.needs;
+  if (cases == 0) return fmt::format("another case: none of these runs {}", mutant.declares);
+  return fmt::format("another case: on {} its outputs are those of {}",
+                     cases == 1 ? "this one" : fmt::format("these {}", cases), mutant.declares);
 }
 
 MutantScores::MutantScores(const Operator& op, const std::vector<Mutant>& mutants)
     : mutated_(op, mutants) {
   for (const Mutant& mutant : mutants)
-    scores_.push_back({mutant, op.grammar().operator_name, 0, 0, {}, {}});
+    scores_.push_back({mutant, op.grammar().operator_name, 0, 0, 0, {}, {}});
 }
 
 void MutantScores::add(const CaseReport& report) {
@@ -81,6 +88,10 @@ void MutantScores::add(const CaseReport& report) {
     const std::string path = mutated_.variant_of(score.mutant).text(mutated_.path_keys());
     if (!was_judged(report, path)) continue;
     ++score.cases;
+    const std::string pair = mutated_.with_its_right_path(score.mutant).name;
+    score.same_on += std::ranges::any_of(report.equalities, [&](const EqualityResult& each) {
+      return each.name == pair && !each.violation;
+    });
     const std::vector<Kill> kills = failures(report, path);
     if (kills.empty()) continue;
     ++score.seen_on;
@@ -99,7 +110,7 @@ json to_record(const MutantScore& score) {
               {"seen_on", score.seen_on},        {"seen_by", json::object()},
               {"environment", environment()}};
   for (const auto& [check, cases] : score.seen_by) record["seen_by"][check] = cases;
-  if (!score.mutant.needs.empty()) record["needs"] = score.mutant.needs;
+  if (score.unshown()) record["needs"] = score.needs();
   if (!score.first) return record;
   const Kill& kill = *score.first;
   record["killed_by"] = {

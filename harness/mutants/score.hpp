@@ -2,8 +2,10 @@
 //
 //   KILLED    on some case a clause of the verdict, the memory around the outputs or a bitwise
 //             contract fails, and nothing of that case fails for the path that the mutant declares
-//   SURVIVED  on none
-//   UNSHOWN   it is not run: no input of an everyday size shows it, and it says which would
+//   SURVIVED  on none, though its outputs are others than those of that path
+//   UNSHOWN   its outputs are those of that path, bit for bit, on all cases; or it is not run,
+//   since
+//             no input of an everyday size shows it, and it says which would
 #pragma once
 
 #include <map>
@@ -29,11 +31,14 @@ struct MutantScore {
   Mutant mutant;
   std::string operator_name;
   Index cases = 0, seen_on = 0;          // run on, killed on
+  Index same_on = 0;                     // with the outputs of the right path
   std::optional<Kill> first;             // in the order of the cases
   std::map<std::string, Index> seen_by;  // cases on which a check fails, by the check
 
+  bool unshown() const { return !mutant.run || (!first && same_on == cases); }
+  bool survived() const { return !unshown() && !first; }
   const char* status() const;
-  bool survived() const { return mutant.run && !first; }
+  std::string needs() const;  // of one that is unshown: what would show it
 };
 
 class MutantScores {

@@ -46,18 +46,25 @@ def inputs(case):
         return {name: read(data) for name, data in file["inputs"].items()}
 
 
-def check(case, outputs, recipe=None, form=None, only=None):
+def check(case, outputs, recipe=None, form=None, only=None, chunk=64):
     """The record of a verdict that passed, as `compare -o` writes it; its text as an AssertionError otherwise.
 
     `outputs` has every output of the case by name, or those in `only`; a pool that the kernel works on in place is one
     of them. They are judged against the case as `generate` makes it, whatever became of the tensors of inputs().
     A case that proves nothing (MISTRUSTED) is an AssertionError too, MARGINAL a warning: declare the form. Names,
     shapes and types that the case has not, and what the program calls wrong usage, are a ValueError.
+
+    Intermediates of a chunked kernel may stand beside the outputs, as many of them as there are: "stages/scores". They
+    are of chunks of `chunk` tokens, and the text names the first that diverges.
     """
     __tracebackhide__ = True  # in pytest: the line of the test says more
-    with generated(case) as path:
+    stages = {name.removeprefix("stages/"): each for name, each in outputs.items() if name.startswith("stages/")}
+    outputs = {name: each for name, each in outputs.items() if not name.startswith("stages/")}
+    with generated(case, *[f"--stages={chunk}"] * bool(stages)) as path:
         with h5py.File(path, "r+") as file:
             fill(file["outputs"], outputs, only)
+            if stages:
+                fill(file["stages"], stages, stages)
         passed, text, verdict = compare(path, recipe, form, only)
     # The file that the line names is gone.
     text = "".join(line for line in text.splitlines(True) if not line.startswith("  reproduce: "))
@@ -89,11 +96,11 @@ def run(*arguments, accept=(0,)):
 
 
 @contextlib.contextmanager
-def generated(case):
+def generated(case, *options):
     """The path of a file that `generate` wrote, for as long as the context lasts."""
     with tempfile.TemporaryDirectory(prefix="groundstate-") as folder:
         path = pathlib.Path(folder, "case.h5")
-        count = json.loads(run("generate", case, "-o", str(path), "--json").stdout)["cases"]
+        count = json.loads(run("generate", case, *options, "-o", str(path), "--json").stdout)["cases"]
         if count != 1:
             raise ValueError(f"'{case}' is {count} cases; accepted is one")
         yield path
@@ -124,9 +131,9 @@ def read(data):
 
 
 def fill(group, outputs, only=None):
-    """The datasets of the group, or those in `only`, get the tensors of their names."""
+    """The datasets of /outputs or /stages, or those in `only`, get the tensors of their names."""
     given, wanted = set(outputs), set(group if only is None else only)
-    for names, what in [((given | wanted) - set(group), "no such output"), (wanted - given, "missing"),
+    for names, what in [((given | wanted) - set(group), f"no such {group.name[1:-1]}"), (wanted - given, "missing"),
                         (given - wanted, "not one of `only`")]:
         if names:
             raise ValueError(f"{' '.join(sorted(names))}: {what}; the case has {' '.join(group)}")

@@ -222,15 +222,17 @@ Submission read_submission(const CheckedFixture& given, const FixtureOutput& out
   return submission;
 }
 
-bool is_written(const Tensor& tensor) {
-  bool written = tensor.elements() == 0;
-  for_each_element(
-      tensor, [&](Index, Index offset) { written = written || !std::isnan(tensor.load(offset)); });
+// Somebody has put a number there.
+bool is_written(const FixtureDataset& dataset) {
+  const Index elements = checked_elements(dataset.extents, dataset.location);
+  bool written = false;
+  for (Index i = 0; i < elements && !written; ++i)
+    written = !std::isnan(load_element(dataset.type, dataset.data, i));
   return written;
 }
 
 // Of the submission's form; where it declares none, of the chunked one. Nothing where the file has
-// no stages of this path.
+// no stages of this path, or only unused room for those of another form.
 std::optional<GivenStages> read_stages(const CheckedFixture& given, const Submission& submission,
                                        const FixtureCase& fixture) {
   const auto found =
@@ -248,27 +250,33 @@ std::optional<GivenStages> read_stages(const CheckedFixture& given, const Submis
     chunk = *number;
   }
   const std::string form =
-      submission.form.empty()
-          ? staged_variant(op, chunk.value_or(undeclared_chunk)).text(op.path_keys())
-          : submission.form;
+      submission.form.empty() ? staged_variant(op, std::to_string(chunk.value_or(undeclared_chunk)))
+                                    .text(op.path_keys())
+                              : submission.form;
   GivenStages stages{checked_variant(op, form, submission.recipe), {}, {}};
   const auto known = op.stages(stages.form);
-  if (known == nullptr)
+  const auto& datasets = found->tensors.datasets;
+  const bool unused = std::none_of(datasets.begin(), datasets.end(), is_written);
+  if (known == nullptr) {
+    if (unused) return std::nullopt;
     throw UsageError(fmt::format("stages of path {}: the form {} has none", shown(submission.path),
                                  submission.form));
+  }
   const Index own = stages.form.integer("chunk", op.path_keys());
-  if (chunk && *chunk != own)
+  if (chunk && *chunk != own) {
+    if (unused) return std::nullopt;
     throw UsageError(fmt::format(
         "stages of path {}: they are of chunks of {} (attribute chunk), and the form {} "
         "has chunks of {}",
         shown(submission.path), *chunk, submission.form, own));
+  }
   const std::vector<TensorSpec> specs = known->judged_outputs(given.value);
-  for (const FixtureDataset& dataset : found->tensors.datasets) {
+  for (const FixtureDataset& dataset : datasets) {
     Tensor tensor = to_tensor(dataset, shape_of(known_spec(specs, dataset)));
     if (!is_float(tensor.type()))
       throw UsageError(fmt::format("{}: the elements are {}; expected a float", dataset.location,
                                    name_of(tensor.type())));
-    if (is_written(tensor)) stages.tensors.push_back(std::move(tensor));
+    if (tensor.elements() == 0 || is_written(dataset)) stages.tensors.push_back(std::move(tensor));
   }
   for (const TensorSpec& spec : specs)
     if (find(stages.tensors, spec.name) == nullptr) stages.missing.push_back(spec.name);

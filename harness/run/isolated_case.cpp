@@ -61,6 +61,7 @@ void work(const Operator& op, const Case& c, const CasePlan& plan, RunOptions op
           const Send& send) {
   options.tick = {};
   options.save = {};
+  options.save_stages = {};
   options.at = [&](const Step& step) { send(message(Kind::step, step_message(step))); };
   try {
     send(message(Kind::report, report_message(run_plan(op, c, plan, options))));

@@ -15,7 +15,7 @@ std::optional<PathVariant> staged_variant_of(const Operator& op) {
   return std::nullopt;
 }
 
-PathVariant staged_variant(const Operator& op, Index chunk) {
+PathVariant staged_variant(const Operator& op, std::string_view chunk) {
   const std::optional<PathVariant> variant = staged_variant_of(op);
   if (!variant) throw UsageError(fmt::format("{} has no stages", op.grammar().operator_name));
   return checked_variant(op, fmt::format("{}[chunk={}]", variant->path, chunk));

@@ -4,6 +4,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "harness/operators/operator.hpp"
@@ -16,7 +17,7 @@ namespace groundstate::harness {
 std::optional<PathVariant> staged_variant_of(const Operator& op);
 // With chunks of that length. Throws UsageError where no path has any, and for a length that is not
 // accepted.
-PathVariant staged_variant(const Operator& op, Index chunk);
+PathVariant staged_variant(const Operator& op, std::string_view chunk);
 
 // Some of the stages of a variant, by name.
 struct GivenStages {

@@ -43,17 +43,20 @@ std::optional<std::size_t> path_of(const PathVariant& v, const CasePlan& plan) {
   return kin;
 }
 
+using SaveStages = std::function<void(const GivenStages&)>;
+
 StageReport stages_of(const Operator& op, const Case& c, const PathVariant& variant,
                       const Tensors& inputs, const std::vector<bool>& sampled,
-                      const Candidate& candidate) {
+                      const Candidate& candidate, const SaveStages& save) {
   StageReport none;
   if (op.path(variant.path)->needs_device)
     none.note = "a path on a device keeps them on chip";
   else if (op.stages(variant) == nullptr)
     none.note = fmt::format("path {} has none", variant.text(op.path_keys()));
-  else
-    return judge_stages(op, c, inputs, sampled, candidate, own_stages(op, c, variant, inputs));
-  return none;
+  if (!none.note.empty()) return none;
+  const GivenStages own = own_stages(op, c, variant, inputs);
+  save(own);
+  return judge_stages(op, c, inputs, sampled, candidate, own);
 }
 
 // Whatever else changes a result of this program, the number of threads and a time-out apart.
@@ -256,9 +259,12 @@ CaseReport run_plan(const Operator& op, const Case& c, const CasePlan& plan,
   }
   if (options.stages)
     for (std::size_t k = 0; k < ran.size(); ++k) {
+      Result& result = report.results[ran[k].result];
       at(ran[k].result, "while its stages were judged");
-      report.results[ran[k].result].set_stages(
-          stages_of(op, c, ran[k].variant, inputs, chosen, candidates[k]));
+      result.set_stages(stages_of(op, c, ran[k].variant, inputs, chosen, candidates[k],
+                                  [&](const GivenStages& stages) {
+                                    if (options.save_stages) options.save_stages(result, stages);
+                                  }));
       tick();
     }
   if (certifier) {

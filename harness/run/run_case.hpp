@@ -19,6 +19,8 @@ struct Step {
   std::string doing;                // "while running", "while checking the contract ..."
 };
 
+struct GivenStages;
+
 struct RunOptions {
   std::vector<std::string> paths;  // variants as text; empty: the operator's default ones
   std::optional<Index> pairs;      // judged with sensitivities; absent: by cost (sample.hpp)
@@ -40,6 +42,8 @@ struct RunOptions {
   std::function<void(const Step&)> at;
   // Called with the outputs of each path that ran, before they are dropped.
   std::function<void(const Result&, const Tensors& inputs, const Tensors& outputs)> save;
+  // Called with the stages of each path that has any, where `stages` asks for them.
+  std::function<void(const Result&, const GivenStages&)> save_stages;
 };
 
 // Everything that can be wrong with a case before it is run: contradicting keys, overflowing

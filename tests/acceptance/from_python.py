@@ -103,6 +103,25 @@ class WithNumPy(FromPython):
         outputs["o"][0, 64:] = 0
         self.fails("FAILED +o .*(.*\n)*.*first at b=0 t=64 h=0", CASE, outputs)
 
+    def test_of_stages_the_first_that_diverges_is_named(self):
+        case = f"{CASE} dtype=fp32"
+        x = groundstate.inputs(case)
+        S, states = x["h0"].astype(np.float64), []
+        for t in range(x["k"].shape[1]):
+            if t % 32 == 0:
+                states.append(S.astype(np.float32))
+            S = np.exp(x["g"][:, t, :, None, None]) * S + x["k"][:, t, :, :, None] * x["v"][:, t, :, None, :]
+        outputs = {**right(case), "stages/chunk_states": np.stack(states, 1)}
+        verdict = self.passes(case, outputs, form="chunked[chunk=32]", chunk=32)
+        self.assertRegex(verdict["stages"]["sentence"], "no stage diverges .*compared: chunk_states; not given: ")
+        outputs["stages/chunk_states"][0, 2, 0, 7, 9] += 1
+        self.fails(r"first diverging stage \(chunks of 32\): chunk_states: first at b=0 c=2 h=0 k=7 v=9", case, outputs,
+                   chunk=32)
+        self.refuses("^chunk_states came as .*; accepted is float32", case, outputs)
+        self.refuses("--stages: chunk=0: expected an integer in ", case, outputs, chunk=0)
+        outputs["stages/states"] = outputs.pop("stages/chunk_states")
+        self.refuses("^states: no such stage; the case has chunk_states ", case, outputs, chunk=32)
+
     def test_a_nan_fails(self):
         outputs = right()
         outputs["o"][0, 5, 0, 3] = np.nan

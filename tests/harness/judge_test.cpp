@@ -746,6 +746,11 @@ TEST(WhereSentence, NamesTheSharedCoordinate) {
             "32 of 2336 elements; only heads 1, 3 of 4; only at the last token; only in the last, "
             "partial "
             "chunk");
+  EXPECT_EQ(
+      where_of(TensorAxes{}, {1, 1}, 4, 8, [](Index n, Index, Index, Index) { return n == 1; })
+          .sentence(),
+      "32 of 64 elements; only b=1; all heads")
+      << "of one token nothing is said";
 }
 
 TEST(WhereSentence, CountsRowsThatNobodyWrote) {

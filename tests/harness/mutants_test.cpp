@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -125,8 +126,42 @@ TEST(Mutants, ARightPathIsKilledByNothing) {
     scores.add(report_of(scores, line, true));
     EXPECT_TRUE(scores.broken().empty()) << line;
     EXPECT_EQ(scores.scores()[0].cases, 1) << line;
-    EXPECT_STREQ(scores.scores()[0].status(), "SURVIVED") << message(scores.scores()[0]);
+    EXPECT_STREQ(scores.scores()[0].status(), "UNSHOWN") << message(scores.scores()[0]);
   }
+}
+
+TEST(Mutants, SurviveWithOtherBitsThatNothingSeesAndAreUnshownWithTheSame) {
+  const auto last_bit = [](Index least_size) -> Defect {
+    return [=](const RightPath& right, const Case& c, const Tensors& inputs, Tensors& outputs) {
+      right(c, inputs, outputs);
+      if (c.integer("V") < least_size) return;
+      auto* const first = static_cast<float*>(outputs[0].data());
+      *first = std::nextafter(*first, 0.0f);
+    };
+  };
+  const std::string line = "decayed_sum T=1 H=1 gate=slow dtype=fp32 V=";
+  MutantScores scores(operator_of(case_of(line + "16")),
+                      {{"seen_by_none", "recurrent:single", "-", "README.md", last_bit(0), ""},
+                       {"not_there", "recurrent:single", "-", "README.md", last_bit(32), ""}});
+  scores.add(report_of(scores, line + "16", true));
+  EXPECT_STREQ(scores.scores()[0].status(), "SURVIVED") << message(scores.scores()[0]);
+  EXPECT_STREQ(scores.scores()[1].status(), "UNSHOWN");
+  EXPECT_EQ(scores.scores()[1].needs(),
+            "another case: on this one its outputs are those of recurrent:single");
+  scores.add(report_of(scores, line + "32", true));
+  EXPECT_STREQ(scores.scores()[1].status(), "SURVIVED") << "one case shows it";
+}
+
+TEST(Mutants, OnOneCaseThoseThatItCannotShowAreNoSurvivors) {
+  const std::string one = "mutate 'decayed_sum T=20 H=1 V=16 gate=slow dtype=fp32' --mutant ";
+  const Ended unshown = groundstate(one + "state_of_the_head_before");
+  EXPECT_EQ(unshown.code, 3) << unshown.text;
+  expect_contains(unshown.text, "UNSHOWN   state_of_the_head_before");
+  expect_contains(unshown.text, "1 mutants on 1 cases: 0 killed, 0 survived, 1 not shown by these");
+  const Ended killed = groundstate(one + "state_of_the_head_before --mutant bf16_state");
+  EXPECT_EQ(killed.code, 0) << killed.text;
+  expect_contains(killed.text, "1 killed, 0 survived, 1 not shown by these cases");
+  EXPECT_EQ(killed.text.find("simple_gla"), std::string::npos) << "no case is of it";
 }
 
 // ---- what kills them

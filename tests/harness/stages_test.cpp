@@ -4,9 +4,12 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <sstream>
 
 #include "harness/case/error.hpp"
 #include "harness/case/sweep.hpp"
@@ -21,6 +24,7 @@
 #include "harness/run/run_case.hpp"
 #include "reference/core/scalar.hpp"
 #include "tests/harness/expect_contains.hpp"
+#include "tests/harness/program.hpp"
 #include "tests/harness/temporary_folder.hpp"
 
 namespace groundstate::harness {
@@ -330,6 +334,18 @@ TEST_F(WrongStages, AFormOfOtherChunksOrOfNoneIsRefused) {
   expect_contains(refused("recurrent"), "the form recurrent has none");
 }
 
+TEST_F(WrongStages, UnusedRoomForThemIsNoMatterOfTheForm) {
+  const std::string name = file(line, variant, [](Tensors& stages) {
+    for (Tensor& tensor : stages)
+      for_each_element(tensor, [&](Index, Index offset) { tensor.store(offset, nan); });
+  });
+  for (const std::string form : {"recurrent", "chunked[chunk=64]"}) {
+    const Result result = compare(name, form);
+    EXPECT_NE(result.status, Status::failed) << form;
+    EXPECT_FALSE(result.stages) << form;
+  }
+}
+
 TEST_F(WrongStages, AStageOfAnotherShapeOrNameIsRefusedWithTheRightOne) {
   const std::string name = file(line, variant, [](Tensors& stages) {
     Tensor& scores = *find(stages, "scores");
@@ -376,6 +392,49 @@ TEST_F(WrongStages, ComeBackInEveryFieldFromAnotherProcessAndInTheRecord) {
   EXPECT_EQ(record["stages"]["stages"]["scores"]["first_bad"], "b=0 t=40 h=1 j=9");
 }
 
+TEST_F(WrongStages, OfARunAreSavedAndAgreeWhenTheyAreComparedAgain) {
+  const Ended saved =
+      groundstate(fmt::format("run '{}' --path 'chunked[chunk=32]:single' --path recurrent:single "
+                              "--no-contracts --stages --save '{}'",
+                              line, path("saved.h5")));
+  EXPECT_EQ(saved.code, 0) << saved.text;
+  const Ended compared = groundstate(fmt::format("compare '{}'", path("saved.h5")));
+  EXPECT_EQ(compared.code, 0) << compared.text;
+  expect_contains(
+      compared.text,
+      "no stage diverges (chunks of 32); compared: cumulative_decay, chunk_states, scores");
+}
+
+TEST_F(WrongStages, NoLengthOfAChunkIsAnErrorThatNamesTheRange) {
+  for (const std::string length : {"0", "-1", "65537", "many", "1.5"}) {
+    const Ended ended = groundstate(
+        fmt::format("generate 'simple_gla T=20' --stages={} -o '{}'", length, path("x.h5")));
+    EXPECT_EQ(ended.code, 2) << length;
+    EXPECT_EQ(ended.text,
+              fmt::format("groundstate: --stages: chunk={}: expected an integer in [1, 65536]\n",
+                          length));
+    EXPECT_FALSE(std::filesystem::exists(path("x.h5")));
+  }
+}
+
+TEST_F(WrongStages, TheFirstIsNamedOnThePageOfAReport) {
+  const std::string name = file(line, variant, [](Tensors& stages) {
+    edit(stages, "scores", {0, 40, 1, 9}, [](double) { return 1; });
+  });
+  EXPECT_EQ(groundstate(fmt::format("compare '{}' --form 'chunked[chunk=32]' -o '{}'", name,
+                                    path("stages.jsonl")))
+                .code,
+            1);
+  const Ended report =
+      groundstate(fmt::format("report '{}' -o '{}'", path("stages.jsonl"), path("report")));
+  EXPECT_EQ(report.code, 0) << report.text;
+  std::ostringstream page;
+  page << std::ifstream(path("report") + "/index.html").rdbuf();
+  expect_contains(
+      page.str(),
+      "<p>first diverging stage (chunks of 32): scores: first at b=0 t=40 h=1 j=9: got ");
+}
+
 TEST(Stages, APathWithoutThemSaysSo) {
   const Case c = parse_case("simple_gla T=20 K=8 V=8 dtype=fp32", grammars());
   RunOptions options;
@@ -388,7 +447,8 @@ TEST(Stages, APathWithoutThemSaysSo) {
 }
 
 TEST(Stages, AnOperatorWithoutThemSaysSo) {
-  EXPECT_THROW(staged_variant(operator_of(parse_case("decayed_sum", grammars())), 64), UsageError);
+  EXPECT_THROW(staged_variant(operator_of(parse_case("decayed_sum", grammars())), "64"),
+               UsageError);
 }
 
 }  // namespace
