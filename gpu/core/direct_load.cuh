@@ -21,14 +21,14 @@ class Divisor {
   std::uint64_t reciprocal_;  // times 2^32, rounded up: too large by less than n / 2^32 < 1 / d
 };
 
-// from + i * stride, one instruction: left to itself the compiler widens i, which it knows to be no
-// less than 0, to 64 bits and multiplies in four.
+// from + i * stride in global memory, by one instruction: left to itself the compiler widens i,
+// which it knows to be no less than 0, to 64 bits and multiplies in four.
 template <class Data>
 __device__ Data* stepped(Data* from, int i, int stride) {
-  const auto address = reinterpret_cast<std::uint64_t>(from);
-  std::uint64_t result = 0;
+  const std::size_t address = __cvta_generic_to_global(from);
+  std::size_t result = 0;
   asm("mad.wide.s32 %0, %1, %2, %3;" : "=l"(result) : "r"(i), "r"(stride), "l"(address));
-  return reinterpret_cast<Data*>(result);
+  return static_cast<Data*>(__cvta_global_to_generic(result));
 }
 
 // A tensor of one token as [sequence][head][channel]; none where `data` is null. Strides are in

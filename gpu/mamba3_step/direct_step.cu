@@ -1,10 +1,11 @@
 // gpu.step for one token a lane without a prologue: states from memory to registers and back.
 //
-// A CTA owns one lane and head, a warp eight rows of its state of N = 128, a lane four columns of
-// them (row_block.cuh). Everything that a warp needs comes to its own registers: pieces of B, K and
-// C of all ranks, four columns a lane, and of x, z and the projections the numbers of one row and
-// one rank, those for which the lane computes u, v and the output's share. Warps meet once, before
-// K is written where others may have read it.
+// A CTA owns one lane and head, a warp two blocks of eight rows of its state of N = 128, a lane
+// four columns of them (row_block.cuh). Everything that a warp needs comes to its own registers:
+// pieces of B, K and C of all ranks, four columns a lane, and of x, z and the projections the
+// numbers of one row and one rank of a block, those for which the lane computes u, v and the
+// output's share. The second block is asked for as soon as the first is in its sums. Warps meet
+// once, before K is written where others may have read it.
 //
 // Rounding points: the state where it is stored, out as it is stored. exp is CUDA's in fp32.
 // Limits: direct_step_takes().
@@ -21,7 +22,8 @@
 namespace groundstate::gpu::mamba3_step {
 namespace {
 
-constexpr int warp = warp_threads, most_warps = 8, columns = warp * own_columns,
+constexpr int warp = warp_threads, most_warps = 8, blocks = 2, warp_rows = blocks * own_rows,
+              columns = warp * own_columns,
               most_ranks = warp / own_rows;  // a lane for each row and rank
 
 // Rows of 16-bit keys, [sequence or slot][head][rank]; strides in bytes.
@@ -83,16 +85,16 @@ struct Four {
 // ---- kernel
 
 template <class Stored, class Key, int ranks>
-__global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
+__global__ void __launch_bounds__(most_warps* warp, 2)
     advance_rows(const __grid_constant__ Arguments a) {
   using Row = Four<Stored>;
   __shared__ float row_numbers[most_warps][2][ranks][own_rows];
   const auto sequence = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x),
              group = a.heads_a_group.quotient(blockIdx.x);
   const int lane = static_cast<int>(threadIdx.x % warp),
-            own_warp = static_cast<int>(threadIdx.x / warp), first = own_warp * own_rows;
-  // The row and rank whose numbers are this lane's.
-  const int own_row = static_cast<int>(threadIdx.x % own_rows), row = first + own_row,
+            own_warp = static_cast<int>(threadIdx.x / warp), first = own_warp * warp_rows;
+  // The row of a block and the rank whose numbers are this lane's.
+  const int own_row = static_cast<int>(threadIdx.x % own_rows),
             rank = static_cast<int>(threadIdx.x % warp / own_rows);
   const bool has_rank = rank < ranks;
 
@@ -100,12 +102,7 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
   const Index source =
       a.lanes.source ? load_integer(a.lanes.source, Sequence{sequence}, Time{0}) : Index{sequence};
   const std::uint32_t A_bits = a.A.bits(sequence, head, 0), dt_bits = a.dt.bits(sequence, head, 0),
-                      trap_bits = a.trap.bits(sequence, head, 0), D_bits = a.D.bits(0, head, 0),
-                      x_bits = a.x.bits(sequence, head, row),
-                      z_bits = a.z.bits(sequence, head, row),
-                      up_bits = a.xproj.bits(rank, head, row, has_rank),
-                      gate_bits = a.zproj.bits(rank, head, row, has_rank),
-                      down_bits = a.outproj.bits(rank, head, row, has_rank);
+                      trap_bits = a.trap.bits(sequence, head, 0), D_bits = a.D.bits(0, head, 0);
   const auto key = [&](const KeyRows& rows, Index at, int of_head, int r) {
     return reinterpret_cast<uint2*>(rows.row(at, of_head, r)) + lane;
   };
@@ -115,80 +112,106 @@ __global__ void __launch_bounds__(most_warps* warp, ranks == 1 ? 3 : 2)
     B[r] = *key(a.B, sequence, group, r);
     C[r] = *key(a.C, sequence, group, r);
   }
-  const auto store_output = [&](float out) {
-    if (rank == 0) a.out.store(sequence, head, row, out);
-  };
-  if (a.lanes.source && is_padding(a.options, source)) return store_output(0);
-  const auto rows_of = [&](Index slot) {
+  if (a.lanes.source && is_padding(a.options, source)) {
+    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(blockDim.x) / warp * warp_rows;
+         i += static_cast<int>(blockDim.x))
+      a.out.store(sequence, head, i, 0);
+    return;
+  }
+  const auto rows_of = [&](Index slot, int block) {
     return reinterpret_cast<typename Row::Word*>(a.state + slot * a.slot + head * a.head) +
-           first * warp + lane;
+           (first + block * own_rows) * warp + lane;
   };
-  const auto x_state_of = [&](Index slot) {
+  const auto x_state_of = [&](Index slot, int row) {
     return a.x_state + slot * a.x_slot + head * a.x_head + row * a.x_row;
   };
-  const std::uint32_t last_bits = load_bits(x_state_of(source), a.x.size);
+  struct Block {
+    typename Row::Word state[own_rows];
+    std::uint32_t x, last, z, up, gate, down;
+  };
+  const auto fetch = [&](int block) {
+    const int row = first + block * own_rows + own_row;
+    Block own{.state = {},
+              .x = a.x.bits(sequence, head, row),
+              .last = load_bits(x_state_of(source, row), a.x.size),
+              .z = a.z.bits(sequence, head, row),
+              .up = a.xproj.bits(rank, head, row, has_rank),
+              .gate = a.zproj.bits(rank, head, row, has_rank),
+              .down = a.outproj.bits(rank, head, row, has_rank)};
+    const auto* const from = rows_of(source, block);
+#pragma unroll
+    for (int j = 0; j < own_rows; ++j) own.state[j] = from[j * warp];
+    return own;
+  };
 #pragma unroll
   for (int r = 0; r < ranks; ++r) K[r] = *key(a.k_state, source, head, r);
-  typename Row::Word stored[own_rows];
-  const auto* const from = rows_of(source);
-#pragma unroll
-  for (int j = 0; j < own_rows; ++j) stored[j] = from[j * warp];
+  Block next = fetch(0);
   const Lane own{.batch = sequence, .length = 1, .given = 1, .source = source};
   LaneIndices<Space::device, Any> indices;
   indices.destination = a.lanes.destination;
   const Index to = destination(indices, a.options, sequence, own, 0, LoadIndex{});
-
+  const bool writes = to != nowhere, writes_kv = writes && a.options.update_kv_state;
   const auto [alpha, gamma, beta] =
       factors_of(a.A.value(A_bits), a.dt.value(dt_bits), a.trap.value(trap_bits));
-  const float x = a.x.value(x_bits), up = a.xproj.size == 0 ? 1.0f : a.xproj.value(up_bits);
+  const float D = a.D.value(D_bits);
   auto& numbers = row_numbers[own_warp];
-  if (has_rank) {
-    numbers[0][rank][own_row] = x * gamma * up;
-    numbers[1][rank][own_row] = a.x.value(last_bits) * beta * up;
-  }
-  __syncwarp();
-  RowBlock s, m = {};
+
 #pragma unroll
-  for (int r = 0; r < ranks; ++r)
-    add_rank(m, widen_key<Key>(B[r]), numbers[0][r], widen_key<Key>(K[r]), numbers[1][r]);
+  for (int block = 0; block < blocks; ++block) {
+    const std::uint32_t x_bits = next.x;
+    const float x = a.x.value(x_bits), up = a.xproj.size == 0 ? 1.0f : a.xproj.value(next.up),
+                gate = a.z.value(next.z) * a.zproj.value(next.gate),
+                down = a.outproj.value(next.down);
+    __syncwarp();  // those of the block before have been read
+    if (has_rank) {
+      numbers[0][rank][own_row] = x * gamma * up;
+      numbers[1][rank][own_row] = a.x.value(next.last) * beta * up;
+    }
+    __syncwarp();
+    RowBlock m = {};
 #pragma unroll
-  for (int j = 0; j < own_rows; ++j) Row::widen(stored[j], s[j]);
-  advance(s, alpha, m);
-  if (to != nowhere) {
-    auto* const back = rows_of(to);
+    for (int r = 0; r < ranks; ++r)
+      add_rank(m, widen_key<Key>(B[r]), numbers[0][r], widen_key<Key>(K[r]), numbers[1][r]);
+    RowBlock s;
 #pragma unroll
-    for (int j = 0; j < own_rows; ++j) back[j * warp] = Row::narrow(s[j]);
+    for (int j = 0; j < own_rows; ++j) Row::widen(next.state[j], s[j]);
+    advance(s, alpha, m);
+    if (block + 1 < blocks) next = fetch(block + 1);
+    if (writes) {
+      auto* const back = rows_of(to, block);
+#pragma unroll
+      for (int j = 0; j < own_rows; ++j) back[j * warp] = Row::narrow(s[j]);
+    }
+
+    float y = 0;  // of this lane's row and rank
+#pragma unroll
+    for (int r = 0; r < ranks; ++r) {
+      const float sum = output_of_rank(s, widen_key<Key>(C[r]), warp);
+      if (r == rank) y = sum;
+    }
+    if (a.D.size != 0) y = fmaf(D * x, up, y);
+    if (a.z.size != 0) y *= gate / (1.0f + expf(-gate));
+    float out = 0;
+#pragma unroll
+    for (int r = 0; r < ranks; ++r) {
+      const int of = r * own_rows + own_row;
+      out = fmaf(__shfl_sync(~0u, y, of), __shfl_sync(~0u, down, of), out);
+    }
+    if (rank == 0) {
+      const int row = first + block * own_rows + own_row;
+      a.out.store(sequence, head, row, out);
+      if (writes_kv) {
+        std::byte* const own_x = x_state_of(to, row);
+        if (a.x.size == 4)
+          *reinterpret_cast<std::uint32_t*>(own_x) = x_bits;
+        else
+          *reinterpret_cast<std::uint16_t*>(own_x) = static_cast<std::uint16_t>(x_bits);
+      }
+    }
   }
 
-  float y = 0;  // of this lane's row and rank
-#pragma unroll
-  for (int r = 0; r < ranks; ++r) {
-    const float sum = output_of_rank(s, widen_key<Key>(C[r]), warp);
-    if (r == rank) y = sum;
-  }
-  if (a.D.size != 0) y = fmaf(a.D.value(D_bits) * x, up, y);
-  if (a.z.size != 0) {
-    const float gate = a.z.value(z_bits) * a.zproj.value(gate_bits);
-    y *= gate / (1.0f + expf(-gate));
-  }
-  const float down = a.outproj.value(down_bits);
-  float out = 0;
-#pragma unroll
-  for (int r = 0; r < ranks; ++r) {
-    const int of = r * own_rows + own_row;
-    out = fmaf(__shfl_sync(~0u, y, of), __shfl_sync(~0u, down, of), out);
-  }
-  store_output(out);
-
-  if (!a.options.update_kv_state || to == nowhere) return;  // all threads
-  if (rank == 0) {
-    std::byte* const own_x = x_state_of(to);
-    if (a.x.size == 4)
-      *reinterpret_cast<std::uint32_t*>(own_x) = x_bits;
-    else
-      *reinterpret_cast<std::uint16_t*>(own_x) = static_cast<std::uint16_t>(x_bits);
-  }
-  __syncthreads();  // every warp has read K
+  if (!writes_kv) return;  // all threads
+  __syncthreads();         // every warp has read K
 #pragma unroll
   for (int r = 0; r < ranks; ++r)
     if (r == own_warp) *key(a.k_state, to, head, r) = B[r];
@@ -200,7 +223,7 @@ template <class Stored, class Key, int ranks>
 void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(n.heads), static_cast<unsigned>(n.sequences));
   advance_rows<Stored, Key, ranks>
-      <<<grid, static_cast<unsigned>(n.value / own_rows * warp), 0, stream>>>(a);
+      <<<grid, static_cast<unsigned>(n.value / warp_rows * warp), 0, stream>>>(a);
   check(cudaGetLastError());
 }
 template <class Stored, class Key>
@@ -268,8 +291,8 @@ bool direct_step_takes(const DeviceInputs& x, const Options& options, const Devi
       n.time == 1 && !x.lanes.offsets && !x.lanes.accepted && !x.lanes.replayed && !y.intermediate;
   const bool plain = !x.theta && !options.stochastic && y.out && !y.state_out;
   const bool sizes = n.state == columns && (n.ranks == 1 || n.ranks == most_ranks) &&
-                     n.value % own_rows == 0 && n.value >= n.ranks * own_rows &&
-                     n.value <= most_warps * own_rows;
+                     n.value % warp_rows == 0 && n.value >= n.ranks * warp_rows &&
+                     n.value <= most_warps * warp_rows;
   constexpr Index most = 65535;  // of a grid, and of a Divisor
   return types && one_token && plain && sizes && y.state.stride<Value>() == columns &&
          n.sequences <= most && n.heads <= most && TokenTensors(x).fit() &&
