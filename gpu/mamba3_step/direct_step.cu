@@ -9,7 +9,14 @@
 //
 // Rounding points: the state where it is stored, out as it is stored. exp is CUDA's in fp32.
 // Limits: direct_step_takes().
-// Bytes and measurements: step.cu.
+// Bytes: step.cu.
+// Measured on an H100, H48 P64 N128 R4, every group its own B and C, B 8 / 64
+// (data/timings_h100.jsonl): fp32 16.2 / 83.8 us, 85 / 93 % of a copy of the same bytes, bf16 12.8
+// / 56.2 us, 73 / 78 %; through shared memory 33.4 / 175 us and 36.4 / 160 us. Gathered, dense and
+// scattered: 33.3 / 230 us and 24.4 / 138 us. What holds it back are instructions: 2480 a warp, 450
+// of them before its first state is asked for, 800 the products; issue slots are half full. With
+// one block of rows a warp it was 88 and 61 % at B 64, with three CTAs and spilled registers 67 and
+// 69 %.
 #include <algorithm>
 #include <array>
 

@@ -1,4 +1,6 @@
-// gpu.step: a few tokens on slots of pools, through shared memory (gpu/core/state_stream.cuh).
+// gpu.step: a few tokens on slots of pools, through shared memory (gpu/core/state_stream.cuh). One
+// token without a prologue goes by way of registers where direct_step.cu takes it, with the same
+// bits.
 //
 //   S[p, n] := fma(S[p, n], alpha, m),  m = sum over r of (x gamma xproj_r) b_r + (X beta xproj_r)
 //   K_r y[r, p] = sum_n S[p, n] c[r, n],  out = sum over r of outproj_r (y + D x xproj_r) silu(z

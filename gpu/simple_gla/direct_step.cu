@@ -9,6 +9,9 @@
 // Rounding points: the state after the token, o as it is stored.
 // Limits: direct_step_takes().
 // Bytes and measurements: step.cu.
+//
+// Learned on an H100. Rows whole in a warp: with tiles of two times 128 bytes a row it is 93 / 94 %
+// where it is 96 / 97 %.
 #include <algorithm>
 #include <array>
 

@@ -6,7 +6,8 @@
 // (one rounding to the type of the pool a token, after the fma; the arithmetic is fp32, fp64 for a
 // pool of fp64.) The token is that of gpu.recurrent (tile.cuh), so the bits are, too.
 //
-// States that are adjacent bytes pass through shared memory (streamed_step.cu). For other layouts a
+// One token on states that are adjacent bytes goes by way of registers (direct_step.cu), more tokens
+// or other sizes through shared memory (streamed_step.cu). For other layouts a
 // CTA owns one sequence, one value head and 32 columns of its state, 64 where the state has 16-bit
 // elements and up to 128 keys: each thread reads R x 4 (R x 8) elements by 16-byte accesses along
 // values, or along keys where those are contiguous, keeps them in registers, and writes them back
@@ -17,11 +18,11 @@
 // Limits: keys as gpu.recurrent (recurrence.cu).
 // Bytes: 2 K V of the pool's type for each sequence and value head, beside the tokens; B 64, HV 32,
 // K = V = 128 in fp32: 268 MB, 89 us at 3 TB/s. 5 K V flop a token: far below any limit.
-// Measured on an H100, HV 32, K = V = 128, B 64 / 128 (data/timings_h100.jsonl), states through
-// shared memory: fp32 92 / 94 % of a copy of the same bytes, bf16 90 / 92 %; four tokens a call
-// take 1.8 and 2.4 times as long, which is how long their tokens take to arrive. From registers:
-// fp32 92 / 93 %, bf16 64 / 63 %; fp32 was 81 % until the tokens were on their way before the
-// state: a load that is waited for costs each CTA a microsecond.
+// Measured on an H100, HV 32, K = V = 128, B 64 / 128 (data/timings_h100.jsonl), by way of
+// registers: fp32 97 / 188 us, 96 / 97 % of a copy of the same bytes, bf16 51 / 97 us, 95 / 96 %.
+// Through shared memory: fp32 92 / 94 %, bf16 90 / 92 %; four tokens a call take 1.8 and 2.4 times
+// as long, which is how long their tokens take to arrive. In tiles of 32 columns: fp32 92 / 93 %,
+// bf16 64 / 63 %.
 #include <bit>
 #include <stdexcept>
 #include <string>
