@@ -148,7 +148,7 @@ TEST(OutputSamples, HaveEveryPlaceOnceKeptOrNotWithAtMostTheElementsThatWereAske
           EXPECT_LE(rows * columns, elements) << text;
           EXPECT_TRUE(columns == at.columns || (columns + 1) * std::max<Index>(rows, 1) > elements);
           EXPECT_TRUE(rows == at.rows || rows == elements);
-          if (rows == 0) EXPECT_EQ(columns, at.columns) << "the shape of the output: " << text;
+          EXPECT_TRUE(rows > 0 || columns == at.columns) << "the shape of the output: " << text;
           if (rows < 2) continue;
           EXPECT_EQ(part.subset.rows.front(), 0);
           EXPECT_EQ(part.subset.rows.back(), at.rows - 1);
