@@ -3,8 +3,7 @@
 //   KILLED    on some case a clause of the verdict, the memory around the outputs or a bitwise
 //             contract fails, and nothing of that case fails for the path that the mutant declares
 //   SURVIVED  on none, though its outputs are others than those of that path
-//   UNSHOWN   its outputs are those of that path, bit for bit, on all cases; or it is not run,
-//   since
+//   UNSHOWN   its outputs are those of that path, bit for bit, on all cases; or it is not run, as
 //             no input of an everyday size shows it, and it says which would
 #pragma once
 

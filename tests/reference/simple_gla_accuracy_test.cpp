@@ -5,9 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <set>
 
-#include "harness/case/case_file.hpp"
 #include "harness/operators/binding.hpp"
 #include "reference/simple_gla/chunked.hpp"
 #include "reference/simple_gla/recurrent.hpp"
@@ -44,7 +42,7 @@ Result<double> error_bound(const Problem<double>& p, bool two_gates) {
 // The first tokens and value columns (each is a problem of its own) of every hard input, as many as
 // make `budget` multiply-adds of a 64-bit significand, which are done in software.
 //
-// Measured on data/simple_gla.cases: at most 0.96 of the bound, and ||a - b|| <= 1.5e-15 ||b|| for
+// Measured on them: at most 0.96 of the bound, and ||a - b|| <= 1.5e-15 ||b|| for
 // every tensor (fourteen units of 2^-53), by
 //   groundstate_tests --gtest_filter='SimpleGlaOracle.*'
 TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
@@ -52,11 +50,8 @@ TEST(SimpleGlaOracle, StaysWithinItsRunningErrorBound) {
   double worst_part = 0, worst_relative = 0;
   std::string where_part, where_relative;
   Index compared = 0;
-  std::set<std::string> known;
-  for (const harness::CaseEntry& entry :
-       harness::read_case_file("data/simple_gla.cases", harness::grammars())) {
-    if (!known.insert(entry.value.with("dtype", "fp64").canonical()).second) continue;
-    const harness::Example example(entry.value.with("dtype", "fp64"));
+  for (const harness::CaseEntry& entry : harness::hard_inputs_in_fp64()) {
+    const harness::Example example(entry.value);
     HostInputs x;
     input_tensors(x, [&](std::string_view name, auto& view, auto...) {
       harness::bind(harness::find(example.inputs, name), view);

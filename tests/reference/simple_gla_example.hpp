@@ -6,11 +6,13 @@
 
 #include <bit>
 #include <cstdint>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "harness/case/case_file.hpp"
 #include "harness/operators/registry.hpp"
 
 namespace groundstate::harness {
@@ -146,6 +148,19 @@ inline bool finite(const std::vector<PairOutputs>& outputs) {
     for (const Matrix<double>& tensor : pair)
       if (!tensor.allFinite()) return false;
   return true;
+}
+
+// The hard inputs, those whose length is the point among them, each once where only types differ.
+inline std::vector<CaseEntry> hard_inputs_in_fp64() {
+  std::vector<CaseEntry> result;
+  std::set<std::string> known;
+  for (const char* const file : {"data/simple_gla.cases", "data/large.cases"})
+    for (CaseEntry& entry : read_case_file(file, grammars())) {
+      if (entry.value.operator_name() != "simple_gla") continue;
+      entry.value = entry.value.with("dtype", "fp64");
+      if (known.insert(entry.value.canonical()).second) result.push_back(std::move(entry));
+    }
+  return result;
 }
 
 }  // namespace groundstate::harness
