@@ -1,24 +1,8 @@
 #include "harness/operators/tensor_edit.hpp"
 
 #include <algorithm>
-#include <cstring>
-
-#include "harness/case/one_run.hpp"
 
 namespace groundstate::harness {
-namespace {
-
-std::byte* address(Tensor& tensor, Index offset) {
-  return static_cast<std::byte*>(tensor.data()) +
-         offset * static_cast<Index>(size_of(tensor.type()));
-}
-const std::byte* address(const Tensor& tensor, Index offset) {
-  return static_cast<const std::byte*>(tensor.data()) +
-         offset * static_cast<Index>(size_of(tensor.type()));
-}
-
-}  // namespace
-
 Tensor empty_like(const Tensor& tensor, std::string_view axis, Index extent) {
   std::vector<AxisExtent> axes = tensor.axes();
   for (AxisExtent& own : axes)
@@ -32,16 +16,6 @@ Tensor copy_of(const Tensor& tensor) {
   return result;
 }
 
-void copy_bytes(const Tensor& from, Tensor to) {
-  if (one_run(to, from)) {
-    std::memcpy(to.data(), from.data(), to.bytes());
-    return;
-  }
-  for_each_pair(to, from, [&](Index, Index own, Index other) {
-    std::memcpy(address(to, own), address(from, other), size_of(to.type()));
-  });
-}
-
 Tensor reversed(const Tensor& tensor, std::string_view axis) {
   Tensor result = empty_like(tensor);
   const Index extent = tensor.extent(axis);
@@ -53,16 +27,6 @@ Tensor reversed(const Tensor& tensor, std::string_view axis) {
 void copy_elements(const Tensor& from, Tensor& to) {
   if (to.type() == from.type()) return copy_bytes(from, to);
   for_each_pair(to, from, [&](Index, Index own, Index other) { to.store(own, from.load(other)); });
-}
-
-bool same_bytes(const Tensor& left, const Tensor& right) {
-  if (one_run(left, right)) return std::memcmp(left.data(), right.data(), left.bytes()) == 0;
-  bool same = true;
-  for_each_pair(left, right, [&](Index, Index own, Index other) {
-    same =
-        same && std::memcmp(address(left, own), address(right, other), size_of(left.type())) == 0;
-  });
-  return same;
 }
 
 void fill(Tensor tensor, double value) {

@@ -5,6 +5,7 @@
 #include <initializer_list>
 #include <string_view>
 
+#include "harness/generate/tensor_bytes.hpp"
 #include "harness/generate/tensor_spec.hpp"
 
 namespace groundstate::harness {
@@ -12,12 +13,10 @@ namespace groundstate::harness {
 // Fresh memory of the same name, type and axes; one of them may have another extent.
 Tensor empty_like(const Tensor& tensor, std::string_view axis = {}, Index extent = 0);
 Tensor copy_of(const Tensor& tensor);
-void copy_bytes(const Tensor& from, Tensor to);
 // The positions of an axis from the last to the first.
 Tensor reversed(const Tensor& tensor, std::string_view axis);
 // Bytes where the types are the same, values where they are not.
 void copy_elements(const Tensor& from, Tensor& to);
-bool same_bytes(const Tensor& left, const Tensor& right);
 void fill(Tensor tensor, double value);
 
 // The tensors with another of the same name in the place of one.
