@@ -23,15 +23,20 @@
 #include "gpu/core/check.hpp"
 #include "gpu/core/direct_load.cuh"
 #include "gpu/core/load_index.cuh"
+#include "gpu/core/mbarrier.cuh"
 #include "gpu/mamba3_step/direct_step.hpp"
 #include "gpu/mamba3_step/row_block.cuh"
 
 namespace groundstate::gpu::mamba3_step {
 namespace {
 
-constexpr int warp = warp_threads, most_warps = 8, blocks = 2, warp_rows = blocks * own_rows,
-              columns = warp * own_columns,
-              most_ranks = warp / own_rows;  // a lane for each row and rank
+namespace ptx = cuda::ptx;
+
+constexpr int warp = warp_threads, most_warps = 8, columns = 128, most_ranks = 4,
+              halves = 2,                            // of a row
+    half_lanes = warp / halves,                      // each has four columns of both halves
+    own_rows = 4, pass_rows = warp / half_lanes * own_rows, passes = 2,
+              warp_rows = passes * pass_rows;
 
 // Rows of 16-bit keys, [sequence or slot][head][rank]; strides in bytes.
 struct KeyRows {
@@ -52,11 +57,16 @@ struct Arguments {
   LaneIndices<Space::device, Any> lanes;
   Options options;
   std::byte* state;
-  Index slot, head;    // its strides in bytes
-  std::byte* x_state;  // of the type of x
-  Index x_slot, x_head, x_row;
+  Index slot, head;   // its strides in bytes
+  TokenRows x_state;  // of one slot
+  Index x_slot;
 };
 
+// An element of known type, or the other value where there is no tensor.
+template <class Element>
+__device__ Element element(const TokenRows& rows, int at, int of_head, int i, Element other = {}) {
+  return rows.data ? *reinterpret_cast<const Element*>(rows.element(at, of_head, i)) : other;
+}
 // Four elements of 16 bits as floats.
 template <class Key>
 __device__ float4 widen_key(uint2 bits) {
@@ -89,154 +99,234 @@ struct Four {
   }
 };
 
+// Sums of four columns on their way to the lane that adds them up: a lane has a row, and one rank or
+// two adjacent ones of it.
+template <int ranks>
+struct Sums {
+  static constexpr int own_ranks = ranks == 1 ? 1 : 2, groups = ranks / own_ranks;
+  struct alignas(own_ranks * sizeof(float)) Fours {
+    float of_rank[own_ranks];
+  };
+  Fours of[groups][pass_rows][half_lanes + 1];  // one more: rows begin in different banks
+};
+
+// term(0) + ... + term(count - 1), the first with the first of the second half.
+template <int count, class Term>
+__device__ float sum_by_halves(const Term& term, int first = 0, int step = 1) {
+  if constexpr (count == 1)
+    return term(first);
+  else
+    return sum_by_halves<count / 2>(term, first, 2 * step) +
+           sum_by_halves<count / 2>(term, first + step, 2 * step);
+}
+
+// ---- shared storage
+
+template <int ranks>
+struct SharedKeys {
+  float4 B[ranks][warp], K[ranks][warp], C[ranks][warp];
+};
+// Sums take the place of the rows they are of.
+template <class Stored, int ranks>
+struct WarpTile {
+  static constexpr unsigned pass_bytes = pass_rows * columns * sizeof(Stored), shift = 192,
+                            sums_pitch = shift + pass_bytes;
+  static_assert(sizeof(Sums<ranks>) <= sums_pitch);
+  static_assert(sizeof(Sums<ranks>) <= pass_bytes + 128);  // and the second is not in the numbers
+  alignas(128) std::byte before_state[shift];
+  typename Four<Stored>::Word state[warp_rows][halves][half_lanes];
+  std::byte behind_state[128];
+  float now[ranks][warp_rows], before[ranks][warp_rows];  // x gamma xproj, X beta xproj
+  Barrier arrived;
+
+  __device__ Sums<ranks>& sums(int pass) {
+    return *reinterpret_cast<Sums<ranks>*>(before_state + static_cast<unsigned>(pass) * sums_pitch);
+  }
+};
+constexpr unsigned align_up(std::size_t bytes) {
+  return static_cast<unsigned>((bytes + 127) / 128 * 128);
+}
+
 // ---- kernel
 
-template <class Stored, class Key, int ranks>
-__global__ void __launch_bounds__(most_warps* warp, 2)
+template <class Stored, class Key, class Weight, int ranks>
+__global__ void __launch_bounds__(most_warps* warp, 3)
     advance_rows(const __grid_constant__ Arguments a) {
   using Row = Four<Stored>;
-  __shared__ float row_numbers[most_warps][2][ranks][own_rows];
+  using Tile = WarpTile<Stored, ranks>;
+  constexpr int own_ranks = Sums<ranks>::own_ranks, groups = Sums<ranks>::groups;
+  extern __shared__ __align__(128) std::byte shared[];
+  auto& keys = *reinterpret_cast<SharedKeys<ranks>*>(shared);
   const auto sequence = static_cast<int>(blockIdx.y), head = static_cast<int>(blockIdx.x),
              group = a.heads_a_group.quotient(blockIdx.x);
   const int lane = static_cast<int>(threadIdx.x % warp),
             own_warp = static_cast<int>(threadIdx.x / warp), first = own_warp * warp_rows;
-  // The row of a block and the rank whose numbers are this lane's.
-  const int own_row = static_cast<int>(threadIdx.x % own_rows),
-            rank = static_cast<int>(threadIdx.x % warp / own_rows);
-  const bool has_rank = rank < ranks;
+  auto& tile = reinterpret_cast<Tile*>(shared + align_up(sizeof(keys)))[own_warp];
+  // Of x, z and out: a row and a group of ranks.
+  const int own_row = lane % warp_rows, row = first + own_row, own_group = lane / warp_rows,
+            first_rank = own_group < groups ? own_group * own_ranks : 0;
+  const bool has_ranks = own_group < groups, has_key = own_warp < ranks;
 
   // Everything is asked for before anything is looked at, the slot first.
   const Index source =
       a.lanes.source ? load_integer(a.lanes.source, Sequence{sequence}, Time{0}) : Index{sequence};
-  const std::uint32_t A_bits = a.A.bits(sequence, head, 0), dt_bits = a.dt.bits(sequence, head, 0),
-                      trap_bits = a.trap.bits(sequence, head, 0), D_bits = a.D.bits(0, head, 0);
-  const auto key = [&](const KeyRows& rows, Index at, int of_head, int r) {
-    return reinterpret_cast<uint2*>(rows.row(at, of_head, r)) + lane;
+  const auto key = [&](const KeyRows& rows, Index at, int of_head) {
+    return reinterpret_cast<uint2*>(rows.row(at, of_head, own_warp)) + lane;
   };
-  uint2 B[ranks], C[ranks], K[ranks];
-#pragma unroll
-  for (int r = 0; r < ranks; ++r) {
-    B[r] = *key(a.B, sequence, group, r);
-    C[r] = *key(a.C, sequence, group, r);
+  uint2 B = {}, C = {}, K = {};
+  if (has_key) {
+    B = *key(a.B, sequence, group);
+    C = *key(a.C, sequence, group);
   }
+  const float A = element<float>(a.A, sequence, head, 0),
+              dt = element<float>(a.dt, sequence, head, 0),
+              trap = element<float>(a.trap, sequence, head, 0), D = element<float>(a.D, 0, head, 0);
+  const Key x_now = element<Key>(a.x, sequence, head, row),
+            z = element<Key>(a.z, sequence, head, row);
+  Weight up[own_ranks], gate[own_ranks], down[own_ranks];
+#pragma unroll
+  for (int i = 0; i < own_ranks; ++i) {
+    up[i] = element<Weight>(a.xproj, first_rank + i, head, row, Weight(1.0f));
+    gate[i] = element<Weight>(a.zproj, first_rank + i, head, row);
+    down[i] = element<Weight>(a.outproj, first_rank + i, head, row);
+  }
+  const auto rows_of = [&](Index slot) {
+    return a.state + slot * a.slot + head * a.head + first * (columns * int{sizeof(Stored)});
+  };
+  const auto x_state_of = [&](Index slot) {
+    return reinterpret_cast<Key*>(a.x_state.element(0, head, row) + slot * a.x_slot);
+  };
   if (a.lanes.source && is_padding(a.options, source)) {
-    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(blockDim.x) / warp * warp_rows;
-         i += static_cast<int>(blockDim.x))
-      a.out.store(sequence, head, i, 0);
+    if (own_group == 0) *reinterpret_cast<Key*>(a.out.element(sequence, head, row)) = Key{};
     return;
   }
-  const auto rows_of = [&](Index slot, int block) {
-    return reinterpret_cast<typename Row::Word*>(a.state + slot * a.slot + head * a.head) +
-           (first + block * own_rows) * warp + lane;
-  };
-  const auto x_state_of = [&](Index slot, int row) {
-    return a.x_state + slot * a.x_slot + head * a.x_head + row * a.x_row;
-  };
-  struct Block {
-    typename Row::Word state[own_rows];
-    std::uint32_t x, last, z, up, gate, down;
-  };
-  const auto fetch = [&](int block) {
-    const int row = first + block * own_rows + own_row;
-    Block own{.state = {},
-              .x = a.x.bits(sequence, head, row),
-              .last = load_bits(x_state_of(source, row), a.x.size),
-              .z = a.z.bits(sequence, head, row),
-              .up = a.xproj.bits(rank, head, row, has_rank),
-              .gate = a.zproj.bits(rank, head, row, has_rank),
-              .down = a.outproj.bits(rank, head, row, has_rank)};
-    const auto* const from = rows_of(source, block);
-#pragma unroll
-    for (int j = 0; j < own_rows; ++j) own.state[j] = from[j * warp];
-    return own;
-  };
-#pragma unroll
-  for (int r = 0; r < ranks; ++r) K[r] = *key(a.k_state, source, head, r);
-  Block next = fetch(0);
+  if (lane == 0) {
+    tile.arrived.init(1);
+    fence_barrier_init();
+    tile.arrived.arrive_expecting(sizeof(tile.state));
+    ptx::cp_async_bulk(ptx::space_cluster, ptx::space_global, &tile.state, rows_of(source),
+                       static_cast<unsigned>(sizeof(tile.state)), tile.arrived.word());
+  }
+  const Key x_last = *x_state_of(source);
+  if (has_key) {
+    K = *key(a.k_state, source, head);
+    keys.B[own_warp][lane] = widen_key<Key>(B);
+    keys.C[own_warp][lane] = widen_key<Key>(C);
+  }
   const Lane own{.batch = sequence, .length = 1, .given = 1, .source = source};
   LaneIndices<Space::device, Any> indices;
   indices.destination = a.lanes.destination;
   const Index to = destination(indices, a.options, sequence, own, 0, LoadIndex{});
   const bool writes = to != nowhere, writes_kv = writes && a.options.update_kv_state;
-  const auto [alpha, gamma, beta] =
-      factors_of(a.A.value(A_bits), a.dt.value(dt_bits), a.trap.value(trap_bits));
-  const float D = a.D.value(D_bits);
-  auto& numbers = row_numbers[own_warp];
-
+  const auto [alpha, gamma, beta] = factors_of(A, dt, trap);
+  const float now = load<float>(x_now) * gamma, before = load<float>(x_last) * beta;
 #pragma unroll
-  for (int block = 0; block < blocks; ++block) {
-    const std::uint32_t x_bits = next.x;
-    const float x = a.x.value(x_bits), up = a.xproj.size == 0 ? 1.0f : a.xproj.value(next.up),
-                gate = a.z.value(next.z) * a.zproj.value(next.gate),
-                down = a.outproj.value(next.down);
-    __syncwarp();  // those of the block before have been read
-    if (has_rank) {
-      numbers[0][rank][own_row] = x * gamma * up;
-      numbers[1][rank][own_row] = a.x.value(next.last) * beta * up;
+  for (int i = 0; i < own_ranks; ++i)
+    if (has_ranks) {
+      tile.now[first_rank + i][own_row] = now * load<float>(up[i]);
+      tile.before[first_rank + i][own_row] = before * load<float>(up[i]);
     }
-    __syncwarp();
-    RowBlock m = {};
+  if (has_key) keys.K[own_warp][lane] = widen_key<Key>(K);
+  __syncthreads();
+  // Every warp has read K.
+  if (writes_kv) {
+    if (has_key) *key(a.k_state, to, head) = B;
+    if (own_group == 0) *x_state_of(to) = x_now;
+  }
+
+  // Of the state: four rows of a pass, and four columns of each half of them.
+  const int in_row = lane % half_lanes, first_row = lane / half_lanes * own_rows;
+  auto* const back = reinterpret_cast<typename Row::Word*>(rows_of(to)) + first_row * warp + in_row;
+#pragma unroll 1
+  for (int pass = 0; pass < passes; ++pass) {
+    const int of_warp = pass * pass_rows + first_row;
+    RowBlock<own_rows> s[halves] = {};
 #pragma unroll
     for (int r = 0; r < ranks; ++r)
-      add_rank(m, widen_key<Key>(B[r]), numbers[0][r], widen_key<Key>(K[r]), numbers[1][r]);
-    RowBlock s;
 #pragma unroll
-    for (int j = 0; j < own_rows; ++j) Row::widen(next.state[j], s[j]);
-    advance(s, alpha, m);
-    if (block + 1 < blocks) next = fetch(block + 1);
-    if (writes) {
-      auto* const back = rows_of(to, block);
+      for (int half = 0; half < halves; ++half) {
+        const int four = half * half_lanes + in_row;
+        add_rank(s[half], keys.B[r][four], tile.now[r] + of_warp, keys.K[r][four],
+                 tile.before[r] + of_warp);
+      }
+    if (pass == 0) tile.arrived.wait(0);
 #pragma unroll
-      for (int j = 0; j < own_rows; ++j) back[j * warp] = Row::narrow(s[j]);
-    }
-
-    float y = 0;  // of this lane's row and rank
+    for (int j = 0; j < own_rows; ++j)
 #pragma unroll
-    for (int r = 0; r < ranks; ++r) {
-      const float sum = output_of_rank(s, widen_key<Key>(C[r]), warp);
-      if (r == rank) y = sum;
-    }
-    if (a.D.size != 0) y = fmaf(D * x, up, y);
-    if (a.z.size != 0) y *= gate / (1.0f + expf(-gate));
-    float out = 0;
+      for (int half = 0; half < halves; ++half) {
+        float stored[own_columns];
+        Row::widen(tile.state[of_warp + j][half][in_row], stored);
+        advance(stored, alpha, s[half][j]);
 #pragma unroll
-    for (int r = 0; r < ranks; ++r) {
-      const int of = r * own_rows + own_row;
-      out = fmaf(__shfl_sync(~0u, y, of), __shfl_sync(~0u, down, of), out);
-    }
-    if (rank == 0) {
-      const int row = first + block * own_rows + own_row;
-      a.out.store(sequence, head, row, out);
-      if (writes_kv) {
-        std::byte* const own_x = x_state_of(to, row);
-        if (a.x.size == 4)
-          *reinterpret_cast<std::uint32_t*>(own_x) = x_bits;
-        else
-          *reinterpret_cast<std::uint16_t*>(own_x) = static_cast<std::uint16_t>(x_bits);
+        for (int e = 0; e < own_columns; ++e) s[half][j][e] = stored[e];
+        if (writes) back[(pass * pass_rows + j) * warp + half * half_lanes] = Row::narrow(stored);
+      }
+    __syncwarp();  // nobody needs these rows in their place any more
+#pragma unroll
+    for (int g = 0; g < groups; ++g) {
+      float4 c[own_ranks][halves];
+#pragma unroll
+      for (int i = 0; i < own_ranks; ++i)
+#pragma unroll
+        for (int half = 0; half < halves; ++half)
+          c[i][half] = keys.C[g * own_ranks + i][half * half_lanes + in_row];
+#pragma unroll
+      for (int j = 0; j < own_rows; ++j) {
+        typename Sums<ranks>::Fours sum;
+#pragma unroll
+        for (int i = 0; i < own_ranks; ++i)
+          sum.of_rank[i] = output_of_four(s[0][j], c[i][0]) + output_of_four(s[1][j], c[i][1]);
+        tile.sums(pass).of[g][first_row + j][in_row] = sum;
       }
     }
   }
-
-  if (!writes_kv) return;  // all threads
-  __syncthreads();         // every warp has read K
+  __syncwarp();
+  const auto& sums =
+      tile.sums(own_row / pass_rows).of[has_ranks ? own_group : 0][own_row % pass_rows];
+  float y[own_ranks];
 #pragma unroll
-  for (int r = 0; r < ranks; ++r)
-    if (r == own_warp) *key(a.k_state, to, head, r) = B[r];
+  for (int i = 0; i < own_ranks; ++i) {
+    y[i] = sum_by_halves<half_lanes>([&](int k) { return sums[k].of_rank[i]; });
+    if (a.D.data) y[i] = fmaf(D * load<float>(x_now), load<float>(up[i]), y[i]);
+    if (a.z.data) {
+      const float own_gate = load<float>(z) * load<float>(gate[i]);
+      y[i] *= own_gate / (1.0f + expf(-own_gate));
+    }
+  }
+  const auto added = [&](float out) {
+#pragma unroll
+    for (int i = 0; i < own_ranks; ++i) out = fmaf(y[i], load<float>(down[i]), out);
+    return out;
+  };
+  float out = added(0);
+  if constexpr (groups == 2) out = added(__shfl_sync(~0u, out, own_row));
+  if (own_group == groups - 1)
+    *reinterpret_cast<Key*>(a.out.element(sequence, head, row)) = rounded<Key>(out);
 }
 
 // ---- launch
 
-template <class Stored, class Key, int ranks>
+template <class Stored, class Key, class Weight, int ranks>
 void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
   const dim3 grid(static_cast<unsigned>(n.heads), static_cast<unsigned>(n.sequences));
-  advance_rows<Stored, Key, ranks>
-      <<<grid, static_cast<unsigned>(n.value / warp_rows * warp), 0, stream>>>(a);
+  const auto warps = static_cast<unsigned>(n.value / warp_rows);
+  const unsigned bytes = align_up(sizeof(SharedKeys<ranks>)) +
+                         warps * static_cast<unsigned>(sizeof(WarpTile<Stored, ranks>));
+  const auto kernel = advance_rows<Stored, Key, Weight, ranks>;
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             static_cast<int>(bytes)));
+  kernel<<<grid, warps * warp, bytes, stream>>>(a);
   check(cudaGetLastError());
+}
+template <class Stored, class Key, class Weight>
+void run(const Arguments& a, const Shape& n, cudaStream_t stream) {
+  return n.ranks == 1 ? launch<Stored, Key, Weight, 1>(a, n, stream)
+                      : launch<Stored, Key, Weight, most_ranks>(a, n, stream);
 }
 template <class Stored, class Key>
 void run(const Arguments& a, const Shape& n, cudaStream_t stream) {
-  return n.ranks == 1 ? launch<Stored, Key, 1>(a, n, stream)
-                      : launch<Stored, Key, most_ranks>(a, n, stream);
+  return a.outproj.size == int{sizeof(Key)} ? run<Stored, Key, Key>(a, n, stream)
+                                            : run<Stored, Key, float>(a, n, stream);
 }
 template <class Stored>
 void run(const Arguments& a, ElementType key, const Shape& n, cudaStream_t stream) {
@@ -292,8 +382,15 @@ bool direct_step_takes(const DeviceInputs& x, const Options& options, const Devi
   const auto is_half = [](ElementType own) {
     return own == ElementType::bfloat16 || own == ElementType::float16;
   };
+  const auto all_have = [](ElementType own, const auto&... tensors) {
+    return (... && (!tensors || tensors.type() == own));
+  };
+  const ElementType weights = x.outproj.type();
   const bool types = (is_half(type) || type == ElementType::float32) && is_half(key) &&
-                     x.C.type() == key && y.k_state.type() == key && y.x_state.type() == x.x.type();
+                     all_have(key, x.x, x.z, x.C, y.out, y.k_state, y.x_state) &&
+                     all_have(ElementType::float32, x.A, x.dt, x.trap, x.D) &&
+                     (weights == key || weights == ElementType::float32) &&
+                     all_have(weights, x.xproj, x.zproj);
   const bool one_token =
       n.time == 1 && !x.lanes.offsets && !x.lanes.accepted && !x.lanes.replayed && !y.intermediate;
   const bool plain = !x.theta && !options.stochastic && y.out && !y.state_out;
@@ -304,6 +401,7 @@ bool direct_step_takes(const DeviceInputs& x, const Options& options, const Devi
   return types && one_token && plain && sizes && y.state.stride<Value>() == columns &&
          n.sequences <= most && n.heads <= most && TokenTensors(x).fit() &&
          TokenRows::of<Batch, Head, Value>(y.out).fits &&
+         TokenRows::of<Head, Value>(y.x_state).fits &&
          are_key_rows<Group>(x.B, x.B.stride<Batch>()) &&
          are_key_rows<Group>(x.C, x.C.stride<Batch>()) &&
          are_key_rows<Head>(y.k_state, y.k_state.stride<Slot>());
@@ -334,10 +432,8 @@ void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
                     static_cast<std::byte*>(y.state.data()),
                     y.state.stride<Slot>() * size,
                     y.state.stride<Head>() * size,
-                    static_cast<std::byte*>(y.x_state.data()),
-                    y.x_state.stride<Slot>() * x_size,
-                    y.x_state.stride<Head>() * x_size,
-                    y.x_state.stride<Value>() * x_size};
+                    TokenRows::of<Head, Value>(y.x_state),
+                    y.x_state.stride<Slot>() * x_size};
   switch (y.state.type()) {
     case ElementType::float32:
       return run<float>(a, x.B.type(), n, stream);

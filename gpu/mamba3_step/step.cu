@@ -11,8 +11,8 @@
 // slot and head, so K and X are stored by the same CTA that read them, and with a prologue B and C
 // are read once. A lane of a warp has four columns of eight rows, L lanes a row; it goes through
 // the ranks twice, so that a number of b, K or c that comes from shared memory does for eight rows,
-// and one of x for four columns. y is summed in a lane, ascending n, then over the lanes: three
-// halvings that bring eight rows to eight lanes, and one sum over each doubling of L beyond.
+// and one of x for four columns. y is summed over the lanes by halves: three that bring eight rows
+// to eight lanes, and one sum over each doubling of L beyond.
 //
 // Rounding points: the state where it is stored (reference/core/encoding.hpp); K behind the
 // prologue; out as it is stored. exp, tanh, sin and cos are CUDA's in fp32.
@@ -35,7 +35,7 @@ namespace ptx = cuda::ptx;
 
 // ---- tile
 
-constexpr int warp = warp_threads;
+constexpr int warp = warp_threads, own_rows = 8;  // of a lane
 
 struct Arguments {
   DeviceInputs x;
@@ -87,6 +87,25 @@ __device__ void copy_bits(const std::byte* from, ElementType type, void* to, Ind
     static_cast<std::uint32_t*>(to)[i] = *reinterpret_cast<const std::uint32_t*>(from);
   else
     static_cast<std::uint16_t*>(to)[i] = *reinterpret_cast<const std::uint16_t*>(from);
+}
+
+// y of one rank over the L lanes of a row: of row i in lane i L / 8 and those behind it.
+__device__ float output_of_rank(const RowBlock<own_rows>& s, float4 c, int lanes_a_row) {
+  float y[own_rows];
+#pragma unroll
+  for (int j = 0; j < own_rows; ++j) y[j] = output_of_four(s[j], c);
+  int distance = lanes_a_row / 2;
+#pragma unroll
+  for (int half = own_rows / 2; half > 0; half /= 2, distance /= 2) {
+    const bool upper = (lane_index() & distance) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float mine = upper ? y[i + half] : y[i], other = upper ? y[i] : y[i + half];
+      y[i] = mine + __shfl_xor_sync(~0u, other, distance);
+    }
+  }
+  for (; distance > 0; distance /= 2) y[0] += __shfl_xor_sync(~0u, y[0], distance);
+  return y[0];
 }
 
 // ---- kernel
@@ -398,7 +417,7 @@ struct Step {
       const int first = base + lane_index() / a.lanes_a_row * own_rows;
       const bool inside = column < columns && first < values;
       const int clamped = first < values ? first : 0;  // of numbers of rows
-      RowBlock s;
+      RowBlock<own_rows> s;
 #pragma unroll
       for (int j = 0; j < own_rows; ++j) {
         const auto stored =
@@ -412,7 +431,7 @@ struct Step {
       for (int t = 0; t < length; ++t) {
         float* const now = floats(tokens, a.stage.now) + t * ranks * pitch + clamped;
         const float* const before = floats(tokens, a.stage.before) + t * ranks * pitch + clamped;
-        RowBlock m = {};
+        RowBlock<own_rows> m = {};
 #pragma unroll 1
         for (int r = 0; r < ranks; ++r) {
           const float4 own_b = inside ? b.four(t * ranks + r, column) : float4{},
@@ -421,13 +440,17 @@ struct Step {
                                         : carried(b.four((t - 1) * ranks + r, column));
           add_rank(m, own_b, now + r * pitch, own_k, before + r * pitch);
         }
-        advance(s, factors(tokens, t).alpha, m);
+        const float alpha = factors(tokens, t).alpha;
+#pragma unroll
+        for (int j = 0; j < own_rows; ++j) advance(s[j], alpha, m[j]);
         __syncwarp();  // nobody needs x gamma xproj of these rows any more
 #pragma unroll 1
         for (int r = 0; r < ranks; ++r) {
           const float4 own_c = inside ? c.four(t * ranks + r, column) : float4{};
           const float sum = output_of_rank(s, own_c, a.lanes_a_row);
-          if (in_row < own_rows && first + in_row < values) now[r * pitch + in_row] = sum;
+          const int of_sum = in_row * own_rows / a.lanes_a_row;
+          if (of_sum * a.lanes_a_row == in_row * own_rows && first + of_sum < values)
+            now[r * pitch + of_sum] = sum;
         }
         store_rows(at, tokens, tile, t, s, first, column, inside);
       }
@@ -441,7 +464,7 @@ struct Step {
   }
   // The state after token t: where it goes back from, in the slot of each token, and in the row of
   // intermediate states; with Carry::storage what is carried becomes what was stored.
-  __device__ void store_rows(const Where& at, std::byte* tokens, Stored* tile, int t, RowBlock& s,
+  __device__ void store_rows(const Where& at, std::byte* tokens, Stored* tile, int t, RowBlock<own_rows>& s,
                              int first, int column, bool inside) const {
     const Index slot = destinations(tokens)[t];
     const bool one = has_one_destination(), carries = a.options.carry == Carry::storage,
