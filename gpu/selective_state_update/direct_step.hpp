@@ -5,9 +5,9 @@
 
 namespace groundstate::gpu::selective_state_update {
 
-// Whether direct_step() takes a call that step() takes. Both have the same bits.
-bool direct_step_takes(const DeviceInputs& x, const Options& options, const DeviceOutputs& y);
-void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
+// Queues a call that step() takes, with the same bits. False, and nothing is queued, where it is
+// another.
+bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
                  cudaStream_t stream);
 
 }  // namespace groundstate::gpu::selective_state_update
