@@ -165,9 +165,9 @@ bool direct_step(const DeviceInputs& given, const Options& options, const Device
   const bool one_token = n.time == 1 && !x.offsets && !x.accepted && !y.intermediate;
   const bool adjacent = lanes_a_row(type, n.state) > 0 && y.state.stride<Value>() == n.state &&
                         n.value % own_rows == 0 && n.value < Index{1} << 24;
-  if (!one_token || !adjacent || !is_tied(x) || options.stochastic || n.sequences > most_ctas ||
-      n.heads > most_ctas)
-    return false;
+  const bool is_grid = n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 &&
+                       n.heads <= most_ctas && n.value > 0;
+  if (!one_token || !adjacent || !is_grid || !is_tied(x) || options.stochastic) return false;
   const auto size = static_cast<Index>(size_of(type));
   const Arguments a{TokenRows::of<Batch, Head, Value>(x.x),
                     TokenRows::of<Batch, Head, Value>(x.dt),

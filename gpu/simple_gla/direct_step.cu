@@ -146,8 +146,8 @@ bool direct_step(const Steps& steps, Stream to) {
   const bool adjacent = pool.column == 1 && pool.row == steps.columns &&
                         reinterpret_cast<std::size_t>(pool.data) % 16 == 0 &&
                         pool.sequence * size % 16 == 0 && pool.head * size % 16 == 0;
-  if (!whole || !adjacent || steps.time != 1 || steps.batch > most_ctas || steps.heads > most_ctas)
-    return false;
+  const bool is_grid = steps.batch > 0 && steps.batch <= most_ctas && steps.heads <= most_ctas;
+  if (!whole || !adjacent || !is_grid || steps.time != 1) return false;
   const Arguments a{rows_of(steps.query),
                     rows_of(steps.key),
                     rows_of(steps.value),

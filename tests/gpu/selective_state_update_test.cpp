@@ -77,6 +77,12 @@ TEST(SelectiveStateUpdateOnDevice, StepRefusesWhatItsAccessesCannotTake) {
   expect_refused([&] { step(n.inputs(), {}, y, {}); }, "aligned to 16 bytes");
 }
 
+// Without a device: nothing is launched.
+TEST(SelectiveStateUpdateOnDevice, AStepOfNothingIsNothing) {
+  for (const Example& n : {Example{.lanes = 0}, Example{.heads = 0}, Example{.value = 0}})
+    EXPECT_NO_THROW(step(n.inputs(), {}, n.outputs(), {}));
+}
+
 // ---- on a device
 
 template <class T>
