@@ -1,6 +1,8 @@
 // gpu.step for one token a lane and states of plain numbers (direct_step.cu).
 #pragma once
 
+#include <cuda_runtime_api.h>
+
 #include "gpu/selective_state_update/selective_state_update.hpp"
 
 namespace groundstate::gpu::selective_state_update {
