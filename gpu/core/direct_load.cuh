@@ -21,6 +21,9 @@ class Divisor {
   std::uint64_t reciprocal_;  // times 2^32, rounded up: too large by less than n / 2^32 < 1 / d
 };
 
+// Of what a Divisor takes, and of CTAs along y and z of a grid.
+inline constexpr Index most_ctas = 65535;
+
 // from + i * stride in global memory, by one instruction: left to itself the compiler widens i,
 // which it knows to be no less than 0, to 64 bits and multiplies in four.
 template <class Data>
@@ -93,6 +96,11 @@ struct TokenRows {
           is_fp16 ? rounded<fp16>(y).bits() : rounded<bf16>(y).bits();
   }
 };
+
+template <class... Rows>
+bool fit(const Rows&... rows) {
+  return (rows.fits && ...);
+}
 
 // `count` adjacent elements, 4 or 8 of them, from an address aligned to 16 bytes or, of four
 // 16-bit elements, 8.

@@ -12,7 +12,7 @@
 //
 // Rounding points: the state where it is stored, out as it is stored. exp and log1p are CUDA's in
 // fp32.
-// Limits: direct_step_takes().
+// Limits: direct_step().
 // Bytes and measurements: step.cu.
 //
 // Learned on an H100. What is lost to a copy is the time from the beginning of a CTA to its first
@@ -21,11 +21,11 @@
 // lanes known to the compiler and strides of 32 bits at 94 / 96 %. Loads and stores marked as
 // streaming (ld.cs, st.cs) cost 3 % at B 128.
 #include <algorithm>
-#include <array>
 
 #include "gpu/core/check.hpp"
 #include "gpu/core/direct_load.cuh"
 #include "gpu/core/load_index.cuh"
+#include "gpu/core/state_rows.hpp"
 #include "gpu/selective_state_update/direct_step.hpp"
 
 namespace groundstate::gpu::selective_state_update {
@@ -144,12 +144,6 @@ __global__ void __launch_bounds__(most_warps* warp, sizeof(Stored) == 2 ? 6 : 7)
 
 // ---- launch
 
-// Of a row; 0 where it is no whole number of pieces for 8, 16 or 32 lanes.
-int lanes_a_row(Index columns, ElementType type) {
-  const Index bytes = columns * static_cast<Index>(size_of(type));
-  return bytes == 128 || bytes == 256 || bytes == 512 ? static_cast<int>(bytes / 16) : 0;
-}
-
 template <class Stored, int lanes>
 void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
   constexpr int rows_a_warp = own_rows * (warp / lanes);
@@ -161,49 +155,20 @@ void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
   check(cudaGetLastError());
 }
 
-template <class Stored>
-void run(const Arguments& a, const Shape& n, cudaStream_t stream) {
-  switch (lanes_a_row(n.state, element_type_of<Stored>::value)) {
-    case 8:
-      return launch<Stored, 8>(a, n, stream);
-    case 16:
-      return launch<Stored, 16>(a, n, stream);
-    default:
-      return launch<Stored, 32>(a, n, stream);
-  }
-}
-
 }  // namespace
 
-bool direct_step_takes(const DeviceInputs& given, const Options& options, const DeviceOutputs& y) {
-  const DeviceInputs x = broadcast(given);
-  const Shape n = shape(x, y);
-  const ElementType type = y.state.type();
-  const bool plain =
-      type == ElementType::float32 || type == ElementType::bfloat16 || type == ElementType::float16;
-  const bool one_token = n.time == 1 && !x.offsets && !x.accepted && !y.intermediate;
-  constexpr Index most = 65535;  // of a grid
-  const bool adjacent = lanes_a_row(n.state, type) > 0 && y.state.stride<Value>() == n.state &&
-                        n.value % own_rows == 0 && n.value < Index{1} << 24;
-  return plain && one_token && adjacent && is_tied(x) && !options.stochastic &&
-         n.sequences <= most && n.heads <= most &&
-         std::ranges::all_of(
-             std::array{
-                 TokenRows::of<Batch, Head, Value>(x.x), TokenRows::of<Batch, Head, Value>(x.dt),
-                 TokenRows::of<Head, Value>(x.A), TokenRows::of<Batch, Group, State>(x.B),
-                 TokenRows::of<Batch, Group, State>(x.C), TokenRows::of<Head, Value>(x.D),
-                 TokenRows::of<Batch, Head, Value>(x.z), TokenRows::of<Head, Value>(x.dt_bias),
-                 TokenRows::of<Batch, Head, Value>(y.out)},
-             [](const TokenRows& own) { return own.fits; }) &&
-         TokenRows::of<Batch, Group, State>(x.B).has_aligned_rows() &&
-         TokenRows::of<Batch, Group, State>(x.C).has_aligned_rows();
-}
-
-void direct_step(const DeviceInputs& given, const Options& options, const DeviceOutputs& y,
+bool direct_step(const DeviceInputs& given, const Options& options, const DeviceOutputs& y,
                  cudaStream_t stream) {
   const DeviceInputs x = broadcast(given);
   const Shape n = shape(x, y);
-  const auto size = static_cast<Index>(size_of(y.state.type()));
+  const ElementType type = y.state.type();
+  const bool one_token = n.time == 1 && !x.offsets && !x.accepted && !y.intermediate;
+  const bool adjacent = lanes_a_row(type, n.state) > 0 && y.state.stride<Value>() == n.state &&
+                        n.value % own_rows == 0 && n.value < Index{1} << 24;
+  const bool is_grid = n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 &&
+                       n.heads <= most_ctas && n.value > 0;
+  if (!one_token || !adjacent || !is_grid || !is_tied(x) || options.stochastic) return false;
+  const auto size = static_cast<Index>(size_of(type));
   const Arguments a{TokenRows::of<Batch, Head, Value>(x.x),
                     TokenRows::of<Batch, Head, Value>(x.dt),
                     TokenRows::of<Head, Value>(x.A),
@@ -221,14 +186,12 @@ void direct_step(const DeviceInputs& given, const Options& options, const Device
                     y.state.stride<Head>() * size,
                     Divisor(n.heads / n.groups),
                     static_cast<int>(n.value)};
-  switch (y.state.type()) {
-    case ElementType::float32:
-      return run<float>(a, n, stream);
-    case ElementType::bfloat16:
-      return run<bf16>(a, n, stream);
-    default:
-      return run<fp16>(a, n, stream);
-  }
+  if (!fit(a.x, a.dt, a.A, a.B, a.C, a.D, a.z, a.dt_bias, a.out) || !a.B.has_aligned_rows() ||
+      !a.C.has_aligned_rows())
+    return false;
+  with_rows(type, n.state,
+            [&](auto stored, auto lanes) { launch<decltype(stored), lanes>(a, n, stream); });
+  return true;
 }
 
 }  // namespace groundstate::gpu::selective_state_update

@@ -567,8 +567,7 @@ void validate_step(const DeviceInputs& x, const Options& options, const DeviceOu
 void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
           const Launch& launch) {
   validate_step(x, options, y);
-  if (direct_step_takes(x, options, y))
-    return direct_step(x, options, y, static_cast<cudaStream_t>(launch.stream.handle));
+  if (direct_step(x, options, y, static_cast<cudaStream_t>(launch.stream.handle))) return;
   Arguments a{broadcast(x), y, options, {}, 0, 0, 0, 0, 0, 0};
   a.n = shape(a.x, y);
   if (a.n.time == 0 || a.n.value == 0) return;  // neither outputs nor states to write

@@ -7,16 +7,14 @@
 // and these fours in ascending order; what of it is in different warps goes through shared memory.
 //
 // Rounding points: the state after the token, o as it is stored.
-// Limits: direct_step_takes().
+// Limits: direct_step().
 // Bytes and measurements: step.cu.
 //
 // Learned on an H100. Rows whole in a warp: with tiles of two times 128 bytes a row it is 93 / 94 %
 // where it is 96 / 97 %.
-#include <algorithm>
-#include <array>
-
 #include "gpu/core/check.hpp"
 #include "gpu/core/direct_load.cuh"
+#include "gpu/core/state_rows.hpp"
 #include "gpu/simple_gla/direct_step.hpp"
 #include "gpu/simple_gla/tile.cuh"
 
@@ -130,12 +128,6 @@ TokenRows constant_gates_of(const Gates& gates) {
   return g ? TokenRows::of(g.type(), g.data(), 0, g.stride<ValueHead>(), 0) : TokenRows{};
 }
 
-// Of a row; 0 where it is no whole number of pieces for 8, 16 or 32 lanes.
-int lanes_a_row(const Steps& a) {
-  const Index bytes = a.columns * static_cast<Index>(size_of(a.pool.type));
-  return bytes == 128 || bytes == 256 || bytes == 512 ? static_cast<int>(bytes / 16) : 0;
-}
-
 template <class Stored, int own_rows, int lanes_a_row>
 void launch(const Arguments& a, const Steps& steps, cudaStream_t stream) {
   const dim3 grid(steps.heads, static_cast<unsigned>(steps.batch));
@@ -143,46 +135,19 @@ void launch(const Arguments& a, const Steps& steps, cudaStream_t stream) {
       <<<grid, ctas_warps<lanes_a_row> * warp, 0, stream>>>(a);
   check(cudaGetLastError());
 }
-template <class Stored, int own_rows>
-void run(const Arguments& a, const Steps& steps, cudaStream_t stream) {
-  switch (lanes_a_row(steps)) {
-    case 8:
-      return launch<Stored, own_rows, 8>(a, steps, stream);
-    case 16:
-      return launch<Stored, own_rows, 16>(a, steps, stream);
-    default:
-      return launch<Stored, own_rows, 32>(a, steps, stream);
-  }
-}
-template <class Stored>
-void run(const Arguments& a, const Steps& steps, cudaStream_t stream) {
-  return steps.rows == groups * 4 ? run<Stored, 4>(a, steps, stream)
-                                  : run<Stored, 8>(a, steps, stream);
-}
 
 }  // namespace
 
-bool direct_step_takes(const Steps& a) {
-  const StateOutput& pool = a.pool;
+bool direct_step(const Steps& steps, Stream to) {
+  const StateOutput& pool = steps.pool;
+  const bool whole = (steps.rows == groups * 4 || steps.rows == groups * 8) &&
+                     lanes_a_row(pool.type, steps.columns) > 0;
   const auto size = static_cast<Index>(size_of(pool.type));
-  const bool plain = pool.type == ElementType::float32 || pool.type == ElementType::bfloat16 ||
-                     pool.type == ElementType::float16;
-  if (!plain) return false;
-  const bool adjacent = pool.column == 1 && pool.row == a.columns &&
+  const bool adjacent = pool.column == 1 && pool.row == steps.columns &&
                         reinterpret_cast<std::size_t>(pool.data) % 16 == 0 &&
                         pool.sequence * size % 16 == 0 && pool.head * size % 16 == 0;
-  const bool whole = (a.rows == groups * 4 || a.rows == groups * 8) && lanes_a_row(a) > 0;
-  const std::array tokens{rows_of(a.query),           rows_of(a.key),
-                          rows_of(a.value),           gates_of(a.gates),
-                          constant_gates_of(a.gates), rows_of(a.output)};
-  constexpr Index most = 65535;  // of a grid, and of a Divisor
-  return adjacent && whole && a.time == 1 && a.batch <= most && a.heads <= most &&
-         std::ranges::all_of(tokens, [](const TokenRows& x) { return x.fits; }) &&
-         rows_of(a.value).has_aligned_rows();
-}
-
-void direct_step(const Steps& steps, Stream to) {
-  const auto size = static_cast<Index>(size_of(steps.pool.type));
+  const bool is_grid = steps.batch > 0 && steps.batch <= most_ctas && steps.heads <= most_ctas;
+  if (!whole || !adjacent || !is_grid || steps.time != 1) return false;
   const Arguments a{rows_of(steps.query),
                     rows_of(steps.key),
                     rows_of(steps.value),
@@ -193,20 +158,21 @@ void direct_step(const Steps& steps, Stream to) {
                     Divisor(steps.key.group),
                     Divisor(steps.value.group),
                     static_cast<float>(steps.query.scale),
-                    static_cast<std::byte*>(steps.pool.data),
-                    steps.pool.sequence * size,
-                    steps.pool.head * size,
+                    static_cast<std::byte*>(pool.data),
+                    pool.sequence * size,
+                    pool.head * size,
                     steps.slots,
                     steps.slot_stride};
+  if (!fit(a.query, a.key, a.value, a.gate, a.constant_gate, a.output) ||
+      !a.value.has_aligned_rows())
+    return false;
   auto* const stream = static_cast<cudaStream_t>(to.handle);
-  switch (steps.pool.type) {
-    case ElementType::float32:
-      return run<float>(a, steps, stream);
-    case ElementType::bfloat16:
-      return run<bf16>(a, steps, stream);
-    default:
-      return run<fp16>(a, steps, stream);
-  }
+  with_rows(pool.type, steps.columns, [&](auto stored, auto lanes) {
+    using Stored = decltype(stored);
+    return steps.rows == groups * 4 ? launch<Stored, 4, lanes>(a, steps, stream)
+                                    : launch<Stored, 8, lanes>(a, steps, stream);
+  });
+  return true;
 }
 
 }  // namespace groundstate::gpu::simple_gla

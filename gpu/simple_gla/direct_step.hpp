@@ -5,9 +5,9 @@
 
 namespace groundstate::gpu::simple_gla {
 
-// Pools of fp32, bf16 and fp16 whose states are row-major, without gaps, and aligned to 16 bytes; K
-// = 64 or 128, rows of 128, 256 or 512 bytes; values in adjacent rows aligned to 16 bytes.
-bool direct_step_takes(const Steps& steps);
-void direct_step(const Steps& steps, Stream stream);
+// Queues a step on a pool of fp32, bf16 or fp16 whose states are row-major, without gaps, and
+// aligned to 16 bytes; K = 64 or 128, rows of 128, 256 or 512 bytes; values in adjacent rows
+// aligned to 16 bytes. False, and nothing is queued, for any other.
+bool direct_step(const Steps& steps, Stream stream);
 
 }  // namespace groundstate::gpu::simple_gla

@@ -425,7 +425,7 @@ void step(const DeviceInputs& x, const DevicePool& pool,
   a.pool = state_tensor<void>(pool);
   a.slots = slots ? slots.data() : nullptr;
   a.slot_stride = slots ? slots.stride<Batch>() : 0;
-  if (direct_step_takes(a)) return direct_step(a, launch.stream);
+  if (direct_step(a, launch.stream)) return;
   if (streamed_step_takes(a)) return streamed_step(a, launch.stream);
   const Access access = access_of(a.pool, n);
   switch (pool.type()) {

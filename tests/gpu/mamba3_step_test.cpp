@@ -14,6 +14,8 @@
 
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
+#include "gpu/mamba3_step/direct_step.hpp"
+#include "tests/gpu/pool_of_two.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::mamba3_step {
@@ -21,25 +23,26 @@ namespace {
 
 struct Example {
   Index lanes = 2, time = 1, heads = 2, ranks = 3, value = 8, state = 32, slots = 3;
+  ElementType tokens = ElementType::float32;
 
   DeviceInputs inputs() const {
     DeviceInputs x;
-    x.x = view<decltype(x.x)>({lanes, time, heads, value});
+    x.x = view<decltype(x.x)>({lanes, time, heads, value}, tokens);
     x.A = view<decltype(x.A)>({lanes, time, heads});
     x.dt = view<decltype(x.dt)>({lanes, time, heads});
     x.trap = view<decltype(x.trap)>({lanes, time, heads});
-    x.B = view<decltype(x.B)>({lanes, time, ranks, 1, state});
-    x.C = view<decltype(x.C)>({lanes, time, ranks, 1, state});
+    x.B = view<decltype(x.B)>({lanes, time, ranks, 1, state}, tokens);
+    x.C = view<decltype(x.C)>({lanes, time, ranks, 1, state}, tokens);
     x.outproj = view<decltype(x.outproj)>({ranks, heads, value});
     x.lanes.source = view<decltype(x.lanes.source)>({lanes, 1}, ElementType::int32);
     return x;
   }
   DeviceOutputs outputs(ElementType stored = ElementType::float32) const {
     DeviceOutputs y;
-    y.out = view<decltype(y.out)>({lanes, time, heads, value});
+    y.out = view<decltype(y.out)>({lanes, time, heads, value}, tokens);
     y.state = view<decltype(y.state)>({slots, heads, value, state}, stored);
-    y.k_state = view<decltype(y.k_state)>({slots, ranks, heads, state});
-    y.x_state = view<decltype(y.x_state)>({slots, heads, value});
+    y.k_state = view<decltype(y.k_state)>({slots, ranks, heads, state}, tokens);
+    y.x_state = view<decltype(y.x_state)>({slots, heads, value}, tokens);
     return y;
   }
 };
@@ -142,47 +145,57 @@ Buffer uploaded(const char* name, const std::vector<T>& values) {
   return memory;
 }
 
-// A pool of bf16 whose second slot begins behind 2^31 elements gives what a dense pool gives.
-TEST(Mamba3StepOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
-  if (!device_name()) GTEST_SKIP() << "no CUDA device here";
-  const Example n{.lanes = 1, .slots = 2};
-  constexpr Index far = (Index{1} << 31) + 4096;
+struct PoolCase {
+  const char* name;
+  ElementType pool;
+  Example sizes;
+  bool by_registers;
+};
+
+class Mamba3StepPool : public testing::TestWithParam<PoolCase> {
+  void SetUp() override {
+    if (!device_name()) GTEST_SKIP() << "no CUDA device here";
+  }
+};
+
+// A pool whose second slot begins behind 2^31 elements gives what a dense pool gives.
+TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
+  const auto& [name, type, n, by_registers] = GetParam();
   const Index slot = n.heads * n.value * n.state;
-  const auto numbers = [](Index count, float first) {
-    std::vector<float> result;
-    for (Index i = 0; i < count; ++i) result.push_back(first + 0.01f * static_cast<float>(i % 37));
-    return result;
-  };
   std::vector<Buffer> held;
-  const auto fill = [&](auto& view, float first) {
+  const auto fill = [&](auto& view, double first) {
     Index count = 1;
     for (const Index extent : view.extents()) count *= extent;
-    held.push_back(uploaded("input", numbers(count, first)));
-    view = {ElementType::float32, held.back().data(), view.extents(), view.strides()};
+    std::vector<std::byte> host(static_cast<std::size_t>(count) * size_of(view.type()));
+    for (Index i = 0; i < count; ++i)
+      store_element(view.type(), host.data(), i, first + 0.01 * static_cast<double>(i % 37));
+    held.push_back(uploaded("input", host));
+    view = {view.type(), held.back().data(), view.extents(), view.strides()};
   };
   DeviceInputs x = n.inputs();
-  fill(x.x, -0.2f);
+  fill(x.x, -0.2);
   fill(x.A, -1);
-  fill(x.dt, 0.1f);
-  fill(x.trap, 0.3f);
-  fill(x.B, -0.1f);
-  fill(x.C, 0.1f);
-  fill(x.outproj, 0.5f);
+  fill(x.dt, 0.1);
+  fill(x.trap, 0.3);
+  fill(x.B, -0.1);
+  fill(x.C, 0.1);
+  fill(x.outproj, 0.5);
   const Buffer source = uploaded("source", std::vector<std::int32_t>{1});
   x.lanes.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
   for (const bool fast : {false, true}) {
-    std::vector<std::vector<std::uint16_t>> stored;
-    std::vector<std::vector<float>> outs;
-    for (const Index stride : {slot, far}) {
-      const Buffer pool("pool", sizeof(std::uint16_t) * static_cast<std::size_t>(stride + slot), 0);
-      DeviceOutputs y = n.outputs(ElementType::bfloat16);
-      fill(y.k_state, 0.2f);
-      fill(y.x_state, 0.4f);
-      const Buffer out("out", sizeof(float) * static_cast<std::size_t>(n.heads * n.value));
-      y.out = {ElementType::float32, out.data(), y.out.extents(), y.out.strides()};
+    std::vector<std::vector<std::byte>> stored, outs;
+    for (const Index stride : {slot, beyond_31_bits}) {
+      const PoolOfTwo pool(type, slot, stride);
+      const std::vector<std::byte> zeros = pool.slot(0), before = pool.slot(1);
+      DeviceOutputs y = n.outputs(type);
+      fill(y.k_state, 0.2);
+      fill(y.x_state, 0.4);
+      const Buffer out("out", static_cast<std::size_t>(n.heads * n.value) * size_of(n.tokens));
+      y.out = {n.tokens, out.data(), y.out.extents(), y.out.strides()};
       auto strides = y.state.strides();
       strides[0] = stride;
-      y.state = {ElementType::bfloat16, pool.data(), y.state.extents(), strides};
+      y.state = {type, pool.data(), y.state.extents(), strides};
+      EXPECT_EQ(direct_step_takes(x, {}, y), by_registers);
       if (fast) {
         step(x, {}, y, {});
       } else {
@@ -190,18 +203,30 @@ TEST(Mamba3StepOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
         recurrent(x, {}, y, {{}, workspace.data(), workspace.size()});
         synchronize();
       }
-      stored.emplace_back(static_cast<std::size_t>(slot));
-      ASSERT_EQ(cudaMemcpy(stored.back().data(), pool.data() + 2 * stride,
-                           stored.back().size() * sizeof(std::uint16_t), cudaMemcpyDeviceToHost),
-                cudaSuccess);
-      outs.emplace_back(static_cast<std::size_t>(n.heads * n.value));
+      stored.push_back(pool.slot(1));
+      outs.emplace_back(out.size());
       out.download(outs.back().data(), out.size());
+      EXPECT_EQ(pool.slot(0), zeros);
+      EXPECT_NE(stored.back(), before);
     }
     EXPECT_EQ(stored[0], stored[1]);
     EXPECT_EQ(outs[0], outs[1]);
-    EXPECT_NE(stored[0], std::vector<std::uint16_t>(static_cast<std::size_t>(slot), 0));
   }
 }
+
+constexpr Example few_rows{.lanes = 1, .slots = 2}, whole_layer{.lanes = 1,
+                                                                .ranks = 4,
+                                                                .value = 64,
+                                                                .state = 128,
+                                                                .slots = 2,
+                                                                .tokens = ElementType::bfloat16};
+INSTANTIATE_TEST_SUITE_P(
+    , Mamba3StepPool,
+    testing::Values(PoolCase{"shared_bf16", ElementType::bfloat16, few_rows, false},
+                    PoolCase{"registers_fp32", ElementType::float32, whole_layer, true},
+                    PoolCase{"registers_bf16", ElementType::bfloat16, whole_layer, true},
+                    PoolCase{"registers_fp16", ElementType::float16, whole_layer, true}),
+    [](const auto& c) { return std::string(c.param.name); });
 
 }  // namespace
 }  // namespace groundstate::gpu::mamba3_step

@@ -5,12 +5,14 @@
 
 #include <gtest/gtest.h>
 
-#include <cstring>
 #include <functional>
+#include <string>
 #include <vector>
 
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
+#include "gpu/selective_state_update/direct_step.hpp"
+#include "tests/gpu/pool_of_two.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::selective_state_update {
@@ -77,6 +79,12 @@ TEST(SelectiveStateUpdateOnDevice, StepRefusesWhatItsAccessesCannotTake) {
   expect_refused([&] { step(n.inputs(), {}, y, {}); }, "aligned to 16 bytes");
 }
 
+// Without a device: nothing is launched.
+TEST(SelectiveStateUpdateOnDevice, AStepOfNothingIsNothing) {
+  for (const Example& n : {Example{.lanes = 0}, Example{.heads = 0}, Example{.value = 0}})
+    EXPECT_NO_THROW(step(n.inputs(), {}, n.outputs(), {}));
+}
+
 // ---- on a device
 
 template <class T>
@@ -86,12 +94,17 @@ Buffer uploaded(const char* name, const std::vector<T>& values) {
   return memory;
 }
 
-// A pool of int8, 0 all over, whose second slot begins behind 2^31 elements gives what a dense pool
-// gives.
-TEST(SelectiveStateUpdateOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
-  if (!device_name()) GTEST_SKIP() << "no CUDA device here";
-  const Example n{.lanes = 1, .slots = 2};
-  constexpr Index far = (Index{1} << 31) + 4096;
+class SelectiveStateUpdatePool : public testing::TestWithParam<ElementType> {
+  void SetUp() override {
+    if (!device_name()) GTEST_SKIP() << "no CUDA device here";
+  }
+};
+
+// A pool whose second slot begins behind 2^31 elements gives what a dense pool gives: codes through
+// shared memory, numbers by way of registers.
+TEST_P(SelectiveStateUpdatePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
+  const ElementType type = GetParam();
+  const Example n{.lanes = 1, .state = 64, .slots = 2};
   const Index slot = n.heads * n.value * n.state;
   const auto numbers = [](Index count, float first) {
     std::vector<float> result;
@@ -104,10 +117,11 @@ TEST(SelectiveStateUpdateOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
                C = uploaded("C", numbers(n.state, 0.1f)),
                source = uploaded("source", std::vector<std::int32_t>{1});
   for (const bool fast : {false, true}) {
-    std::vector<std::vector<std::int8_t>> stored;
+    std::vector<std::vector<std::byte>> stored;
     std::vector<std::vector<float>> outs;
-    for (const Index stride : {slot, far}) {
-      const Buffer pool("pool", static_cast<std::size_t>(stride + slot), 0);
+    for (const Index stride : {slot, beyond_31_bits}) {
+      const PoolOfTwo pool(type, slot, stride);
+      const std::vector<std::byte> zeros = pool.slot(0), before = pool.slot(1);
       const Buffer out("out", sizeof(float) * static_cast<std::size_t>(n.heads * n.value));
       const Buffer own_scale = uploaded("scale", numbers(2 * n.heads * n.value, 0.01f));
       DeviceInputs in = n.inputs();
@@ -117,31 +131,36 @@ TEST(SelectiveStateUpdateOnDevice, OffsetsBeyond2To31ElementsReachTheirSlot) {
       in.B = {ElementType::float32, B.data(), in.B.extents(), in.B.strides()};
       in.C = {ElementType::float32, C.data(), in.C.extents(), in.C.strides()};
       in.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
-      DeviceOutputs y = n.outputs(ElementType::int8);
+      DeviceOutputs y = n.outputs(type);
       y.out = {ElementType::float32, out.data(), y.out.extents(), y.out.strides()};
-      y.scale = {ElementType::float32, own_scale.data(), y.scale.extents(), y.scale.strides()};
+      if (y.scale)
+        y.scale = {ElementType::float32, own_scale.data(), y.scale.extents(), y.scale.strides()};
       auto strides = y.state.strides();
       strides[0] = stride;
-      y.state = {ElementType::int8, pool.data(), y.state.extents(), strides};
-      if (fast) {
-        step(in, {}, y, {});
-      } else {
+      y.state = {type, pool.data(), y.state.extents(), strides};
+      if (!fast) {
         const Buffer workspace("workspace", recurrent_workspace(in, y, {}));
         recurrent(in, {}, y, {{}, workspace.data(), workspace.size()});
         synchronize();
+      } else if (has_codes(type)) {
+        step(in, {}, y, {});
+      } else {
+        ASSERT_TRUE(direct_step(in, {}, y, {}));
       }
-      std::vector<std::int8_t> whole(static_cast<std::size_t>(stride + slot));
-      pool.download(whole.data(), whole.size());
-      stored.emplace_back(whole.end() - slot, whole.end());
+      stored.push_back(pool.slot(1));
       outs.emplace_back(static_cast<std::size_t>(n.heads * n.value));
       out.download(outs.back().data(), out.size());
-      for (Index i = 0; i < slot; ++i) ASSERT_EQ(whole[static_cast<std::size_t>(i)], 0);
+      EXPECT_EQ(pool.slot(0), zeros);
+      EXPECT_NE(stored.back(), before);
     }
     EXPECT_EQ(stored[0], stored[1]);
     EXPECT_EQ(outs[0], outs[1]);
-    EXPECT_NE(stored[0], std::vector<std::int8_t>(static_cast<std::size_t>(slot), 0));
   }
 }
+INSTANTIATE_TEST_SUITE_P(, SelectiveStateUpdatePool,
+                         testing::Values(ElementType::int8, ElementType::float32,
+                                         ElementType::bfloat16, ElementType::float16),
+                         [](const auto& type) { return std::string(name_of(type.param)); });
 
 }  // namespace
 }  // namespace groundstate::gpu::selective_state_update

@@ -22,6 +22,7 @@
 #include "gpu/core/check.hpp"
 #include "gpu/core/device.hpp"
 #include "reference/simple_gla/backward.hpp"
+#include "tests/gpu/pool_of_two.hpp"
 #include "tests/gpu/simple_gla_problem.hpp"
 
 namespace groundstate::gpu::simple_gla {
@@ -276,6 +277,53 @@ INSTANTIATE_TEST_SUITE_P(
                     Case{"heads_first_bf16", ElementType::bfloat16, many_tokens_heads_first, 66},
                     Case{"states_bf16", ElementType::bfloat16, many_states, 58}),
     [](const auto& c) { return std::string(c.param.name); });
+
+// ---- a slot far behind another
+
+class LargePool : public testing::TestWithParam<ElementType> {
+  void SetUp() override {
+    if (!device_name()) GTEST_SKIP() << "no device";
+  }
+};
+
+// A slot behind 2^31 elements gets the bits of the same one in a dense pool: one token by way of
+// registers, several through shared memory.
+TEST_P(LargePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
+  const ElementType type = GetParam();
+  for (const Index time : {1, 4}) {
+    SCOPED_TRACE("T = " + std::to_string(time));
+    const Problem p({1, time, 4, 128, 128, false}, ElementType::bfloat16, Direction::forward);
+    const auto& extents = p.y.final_state.extents();
+    const Index slot = elements(p.y.final_state);
+    const Buffer& o = p.results().front();
+    const std::int32_t second = 1;
+    const Buffer named("slots", sizeof(second));
+    named.upload(&second, sizeof(second));
+    std::vector<std::vector<std::byte>> states, outputs;
+    for (const Index stride : {slot, beyond_31_bits}) {
+      const PoolOfTwo pool(type, slot, stride);
+      const std::vector<std::byte> zeros = pool.slot(0), before = pool.slot(1);
+      check(cudaMemset(o.data(), 0xff, o.size()));
+      auto strides = p.y.final_state.strides();
+      strides[0] = stride;
+      step(without_state(p.x),
+           {type, pool.data(), {2, extents[1], extents[2], extents[3]}, strides},
+           {reinterpret_cast<const std::int32_t*>(named.data()), {1}}, options, p.y.output, {});
+      states.push_back(pool.slot(1));
+      outputs.emplace_back(o.size());
+      o.download(outputs.back().data(), o.size());
+      EXPECT_EQ(pool.slot(0), zeros);
+      EXPECT_NE(states.back(), before);
+    }
+    EXPECT_EQ(states[0], states[1]);
+    EXPECT_EQ(outputs[0], outputs[1]);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(, LargePool,
+                         testing::Values(ElementType::float32, ElementType::bfloat16,
+                                         ElementType::float16),
+                         [](const auto& type) { return std::string(name_of(type.param)); });
 
 }  // namespace
 }  // namespace groundstate::gpu::simple_gla

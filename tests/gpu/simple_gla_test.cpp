@@ -146,6 +146,14 @@ TEST(SimpleGlaOnDevice, ChunkedPathsTakeTensorsOfOneTypeUpTo256Columns) {
   expect_refused(call(wide.inputs(float32), wide.outputs()), "K and V from 1 to 256, got 257");
 }
 
+// Without a device: nothing is launched.
+TEST(SimpleGlaOnDevice, AStepOfNothingIsNothing) {
+  for (const Index time : {1, 2}) {
+    const Example n{.batch = 0, .time = time, .key = 128, .value = 64};
+    EXPECT_NO_THROW(step(n.inputs(), n.pool(2), {}, options, n.outputs().output, {}));
+  }
+}
+
 // ---- workspaces
 
 // One state for each sequence and value head, padded, where registers do not hold it.
