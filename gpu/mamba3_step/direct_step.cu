@@ -1,25 +1,23 @@
 // gpu.step for one token a lane without a prologue: states from memory to registers and back.
 //
-// A CTA owns one lane and head, a warp two blocks of eight rows of its state of N = 128, a lane
-// four columns of them (row_block.cuh). Everything that a warp needs comes to its own registers:
-// pieces of B, K and C of all ranks, four columns a lane, and of x, z and the projections the
-// numbers of one row and one rank of a block, those for which the lane computes u, v and the
-// output's share. The second block is asked for as soon as the first is in its sums. Warps meet
-// once, before K is written where others may have read it.
+// A CTA owns one lane and head, a warp sixteen rows of its state of N = 128, which the copy engine
+// brings while everything else is under way: no register waits for them, so six CTAs fit on a
+// multiprocessor. The warps bring a rank each of B, K and C for all, widened. A lane has four
+// columns of each half of four rows, in two passes (row_block.cuh). Sums of four columns go through
+// shared memory to the lane that has the row and two ranks of it, for which it also computes u, v
+// and the share of the output: half the instructions of exchanges between lanes.
 //
 // Rounding points: the state where it is stored, out as it is stored. exp is CUDA's in fp32.
-// Limits: direct_step_takes().
+// Limits: direct_step(): 16-bit tokens; A, dt, trap, D in fp32; R 1 or 4.
 // Bytes: step.cu.
-// Measured on an H100, H48 P64 N128 R4, every group its own B and C, B 8 / 64
-// (data/timings_h100.jsonl): fp32 16.2 / 83.8 us, 85 / 93 % of a copy of the same bytes, bf16 12.8
-// / 56.2 us, 73 / 78 %; through shared memory 33.4 / 175 us and 36.4 / 160 us. Gathered, dense and
-// scattered: 33.3 / 230 us and 24.4 / 138 us. What holds it back are instructions: 2480 a warp, 450
-// of them before its first state is asked for, 800 the products; issue slots are half full. With
-// one block of rows a warp it was 88 and 61 % at B 64, with three CTAs and spilled registers 67 and
-// 69 %.
-#include <algorithm>
-#include <array>
-
+// Measured on an H200, H48 P64 N128 R4, every group its own B and C, B 8 / 64
+// (data/timings_h200.jsonl): fp32 @F8 / @F64 us, @PF8 / @PF64 % of a copy of the same bytes, bf16
+// @H8 / @H64 us, @PH8 / @PH64 %. What it was before, in the same minutes: states by loads to
+// registers, sums by exchanges, 2480 instructions a warp, 16 warps on a multiprocessor: 14.0 / 65.5
+// and 11.5 / 49.4 us. Learned: types of tokens that are known save more than their instructions,
+// for of two predicated loads to one register the second waits for all loads under way. What
+// holds bf16 back are instructions: 1450 a warp, 830 of them the products; issue slots are 64 %
+// full.
 #include "gpu/core/check.hpp"
 #include "gpu/core/direct_load.cuh"
 #include "gpu/core/load_index.cuh"
@@ -334,29 +332,6 @@ void run(const Arguments& a, ElementType key, const Shape& n, cudaStream_t strea
                                       : run<Stored, fp16>(a, n, stream);
 }
 
-struct TokenTensors {
-  TokenRows A, dt, trap, D, x, z, xproj, zproj, outproj;
-  explicit TokenTensors(const DeviceInputs& v)
-      : A(of_head(v.A)),
-        dt(of_head(v.dt)),
-        trap(of_head(v.trap)),
-        D(v.D ? TokenRows::of(v.D.type(), v.D.data(), 0, v.D.stride<Head>(), 0) : TokenRows{}),
-        x(TokenRows::of<Batch, Head, Value>(v.x)),
-        z(TokenRows::of<Batch, Head, Value>(v.z)),
-        xproj(TokenRows::of<Rank, Head, Value>(v.xproj)),
-        zproj(TokenRows::of<Rank, Head, Value>(v.zproj)),
-        outproj(TokenRows::of<Rank, Head, Value>(v.outproj)) {}
-  bool fit() const {
-    return A.fits && dt.fits && trap.fits && D.fits && x.fits && z.fits && xproj.fits &&
-           zproj.fits && outproj.fits;
-  }
-
- private:
-  static TokenRows of_head(const DeviceView<const Any, Batch, Time, Head>& v) {
-    return TokenRows::of(v.type(), v.data(), v.stride<Batch>(), v.stride<Head>(), 0);
-  }
-};
-
 constexpr Index key_bytes = 2;
 template <class HeadAxis, class View>
 KeyRows keys_of(const View& v, Index lead) {
@@ -365,64 +340,58 @@ KeyRows keys_of(const View& v, Index lead) {
           static_cast<int>(v.template stride<Rank>() * key_bytes)};
 }
 template <class HeadAxis, class View>
-bool are_key_rows(const View& v, Index lead) {
-  const KeyRows rows = keys_of<HeadAxis>(v, lead);
+bool are_key_rows(const KeyRows& rows, const View& v) {
   constexpr Index access = 8;
-  return v.template stride<State>() == 1 && reinterpret_cast<std::size_t>(v.data()) % access == 0 &&
+  return v.template stride<State>() == 1 && reinterpret_cast<std::size_t>(rows.data) % access == 0 &&
          rows.lead % access == 0 && rows.head % access == 0 && rows.rank % access == 0 &&
          rows.head == v.template stride<HeadAxis>() * key_bytes &&
          rows.rank == v.template stride<Rank>() * key_bytes;
 }
-
-}  // namespace
-
-bool direct_step_takes(const DeviceInputs& x, const Options& options, const DeviceOutputs& y) {
-  const Shape n = shape(x, y);
-  const ElementType type = y.state.type(), key = x.B.type();
+TokenRows of_head(const DeviceView<const Any, Batch, Time, Head>& v) {
+  return TokenRows::of(v.type(), v.data(), v.stride<Batch>(), v.stride<Head>(), 0);
+}
+// What the kernel is made for.
+bool have_types(const DeviceInputs& x, const DeviceOutputs& y) {
+  const ElementType state = y.state.type(), key = x.B.type(), weights = x.outproj.type();
   const auto is_half = [](ElementType own) {
     return own == ElementType::bfloat16 || own == ElementType::float16;
   };
   const auto all_have = [](ElementType own, const auto&... tensors) {
     return (... && (!tensors || tensors.type() == own));
   };
-  const ElementType weights = x.outproj.type();
-  const bool types = (is_half(type) || type == ElementType::float32) && is_half(key) &&
-                     all_have(key, x.x, x.z, x.C, y.out, y.k_state, y.x_state) &&
-                     all_have(ElementType::float32, x.A, x.dt, x.trap, x.D) &&
-                     (weights == key || weights == ElementType::float32) &&
-                     all_have(weights, x.xproj, x.zproj);
+  return (is_half(state) || state == ElementType::float32) && is_half(key) &&
+         all_have(key, x.x, x.z, x.C, y.out, y.k_state, y.x_state) &&
+         all_have(ElementType::float32, x.A, x.dt, x.trap, x.D) &&
+         (weights == key || weights == ElementType::float32) &&
+         all_have(weights, x.xproj, x.zproj);
+}
+
+}  // namespace
+
+bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
+                 cudaStream_t stream) {
+  const Shape n = shape(x, y);
   const bool one_token =
       n.time == 1 && !x.lanes.offsets && !x.lanes.accepted && !x.lanes.replayed && !y.intermediate;
   const bool plain = !x.theta && !options.stochastic && y.out && !y.state_out;
-  const bool sizes = n.state == columns && (n.ranks == 1 || n.ranks == most_ranks) &&
-                     n.value % warp_rows == 0 && n.value >= n.ranks * warp_rows &&
-                     n.value <= most_warps * warp_rows;
-  constexpr Index most = 65535;  // of a grid, and of a Divisor
-  return types && one_token && plain && sizes && y.state.stride<Value>() == columns &&
-         n.sequences <= most && n.heads <= most && TokenTensors(x).fit() &&
-         TokenRows::of<Batch, Head, Value>(y.out).fits &&
-         TokenRows::of<Head, Value>(y.x_state).fits &&
-         are_key_rows<Group>(x.B, x.B.stride<Batch>()) &&
-         are_key_rows<Group>(x.C, x.C.stride<Batch>()) &&
-         are_key_rows<Head>(y.k_state, y.k_state.stride<Slot>());
-}
-
-void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
-                 cudaStream_t stream) {
-  const Shape n = shape(x, y);
-  const auto size = static_cast<Index>(size_of(y.state.type())),
-             x_size = static_cast<Index>(size_of(y.x_state.type()));
-  const TokenTensors tokens(x);
-  const Arguments a{tokens.A,
-                    tokens.dt,
-                    tokens.trap,
-                    tokens.D,
-                    tokens.x,
-                    tokens.z,
+  const bool sizes = n.state == columns && y.state.stride<Value>() == columns &&
+                     (n.ranks == 1 || n.ranks == most_ranks) && n.value % warp_rows == 0 &&
+                     n.value >= n.ranks * warp_rows && n.value <= most_warps * warp_rows;
+  const bool is_grid = n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 &&
+                       n.heads <= most_ctas;
+  if (!one_token || !plain || !sizes || !is_grid || !have_types(x, y)) return false;
+  const auto size = static_cast<Index>(size_of(y.state.type()));
+  const Arguments a{of_head(x.A),
+                    of_head(x.dt),
+                    of_head(x.trap),
+                    x.D ? TokenRows::of(x.D.type(), x.D.data(), 0, x.D.stride<Head>(), 0)
+                        : TokenRows{},
+                    TokenRows::of<Batch, Head, Value>(x.x),
+                    TokenRows::of<Batch, Head, Value>(x.z),
                     TokenRows::of<Batch, Head, Value>(y.out),
-                    tokens.xproj,
-                    tokens.zproj,
-                    tokens.outproj,
+                    TokenRows::of<Rank, Head, Value>(x.xproj),
+                    TokenRows::of<Rank, Head, Value>(x.zproj),
+                    TokenRows::of<Rank, Head, Value>(x.outproj),
                     keys_of<Group>(x.B, x.B.stride<Batch>()),
                     keys_of<Group>(x.C, x.C.stride<Batch>()),
                     keys_of<Head>(y.k_state, y.k_state.stride<Slot>()),
@@ -433,15 +402,22 @@ void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
                     y.state.stride<Slot>() * size,
                     y.state.stride<Head>() * size,
                     TokenRows::of<Head, Value>(y.x_state),
-                    y.x_state.stride<Slot>() * x_size};
+                    y.x_state.stride<Slot>() * key_bytes};
+  if (!fit(a.A, a.dt, a.trap, a.D, a.x, a.z, a.out, a.xproj, a.zproj, a.outproj, a.x_state) ||
+      !are_key_rows<Group>(a.B, x.B) || !are_key_rows<Group>(a.C, x.C) ||
+      !are_key_rows<Head>(a.k_state, y.k_state))
+    return false;
   switch (y.state.type()) {
     case ElementType::float32:
-      return run<float>(a, x.B.type(), n, stream);
+      run<float>(a, x.B.type(), n, stream);
+      break;
     case ElementType::bfloat16:
-      return run<bf16>(a, x.B.type(), n, stream);
+      run<bf16>(a, x.B.type(), n, stream);
+      break;
     default:
-      return run<fp16>(a, x.B.type(), n, stream);
+      run<fp16>(a, x.B.type(), n, stream);
   }
+  return true;
 }
 
 }  // namespace groundstate::gpu::mamba3_step

@@ -1,13 +1,15 @@
-// gpu.step for one token a lane, B and C rotated before: by way of registers (direct_step.cu).
+// gpu.step for one token a lane without a prologue (direct_step.cu).
 #pragma once
 
-#include "gpu/mamba3_step/device_tensors.hpp"
+#include <cuda_runtime_api.h>
+
+#include "gpu/mamba3_step/mamba3_step.hpp"
 
 namespace groundstate::gpu::mamba3_step {
 
-// Whether direct_step() takes a call that step() takes. Both have the same bits.
-bool direct_step_takes(const DeviceInputs& x, const Options& options, const DeviceOutputs& y);
-void direct_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
+// Queues a call that step() takes, with the same bits. False, and nothing is queued, where it is
+// another.
+bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
                  cudaStream_t stream);
 
 }  // namespace groundstate::gpu::mamba3_step

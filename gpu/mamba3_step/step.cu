@@ -635,8 +635,7 @@ void step(const DeviceInputs& x, const Options& options, const DeviceOutputs& y,
   validate(x, y, options);
   const std::string refusal = step_refusal(x, y, options);
   require(refusal.empty(), refusal);
-  if (direct_step_takes(x, options, y))
-    return direct_step(x, options, y, static_cast<cudaStream_t>(launch.stream.handle));
+  if (direct_step(x, options, y, static_cast<cudaStream_t>(launch.stream.handle))) return;
   Arguments a{x, y,        options, shape(x, y), step_stage(x, y, sizeof(Where)), 0, 0,
               0, own_rows, false,   false};
   if (a.n.time == 0 || a.n.heads == 0 || a.n.value == 0) return;  // nothing to write

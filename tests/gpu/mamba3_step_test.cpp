@@ -195,8 +195,9 @@ TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
       auto strides = y.state.strides();
       strides[0] = stride;
       y.state = {type, pool.data(), y.state.extents(), strides};
-      EXPECT_EQ(direct_step_takes(x, {}, y), by_registers);
-      if (fast) {
+      if (fast && by_registers) {
+        ASSERT_TRUE(direct_step(x, {}, y, {}));
+      } else if (fast) {
         step(x, {}, y, {});
       } else {
         const Buffer workspace("workspace", recurrent_workspace(x, y, {}));
