@@ -42,6 +42,8 @@ int compare(Options options) {
 
   if (how.checks && how.certificate)
     throw UsageError("--checks does without the oracle that --certificate is about");
+  if (how.checks && how.sample_only)
+    throw UsageError("--checks does without the sample that --sample-only is about");
 
   const std::vector<FixtureCase> cases = read_fixture(how.file);
   std::vector<FixtureCase> others;
@@ -139,6 +141,8 @@ void add_compare(CLI::App& app, Action& action) {
   verb->add_option("--pairs", options->pairs,
                    "(sequence, head) pairs judged with sensitivities: all, auto, or a number")
       ->check(pairs_option);
+  verb->add_flag("--sample-only", options->compare.sample_only,
+                 "Judge those pairs alone, and say which: for outputs that are too large");
   verb->add_option("-o,--output", options->output, "Record every result in this JSON Lines file")
       ->check(file_name);
   verb->add_flag("--json", options->json, "JSON Lines on standard output");

@@ -106,10 +106,11 @@ def generated(case, *options):
         yield path
 
 
-def compare(path, recipe=None, form=None, only=None):
+def compare(path, recipe=None, form=None, only=None, sample_only=False):
     """Whether the outputs in a file passed, the text of `compare`, and its record."""
     options = {"--recipe": recipe, "--form": form, "--only": only and ",".join(only)}
     given = [word for name, value in options.items() if value for word in (name, value)]
+    given += ["--sample-only"] * sample_only
     record = path.with_suffix(".jsonl")
     end = run("compare", str(path), *given, "-o", str(record), accept=(0, 1, 3))
     return end.returncode == 0, end.stdout, json.loads(record.read_text().splitlines()[0])

@@ -2,7 +2,9 @@
 
 The inputs are those of `groundstate generate`, what the kernel gives goes to `groundstate compare`, and the time is
 that of `groundstate bench`: one launch of a captured graph, the cache flushed before it, the median of 30. A row is a
-line of `bench -o` with a `library`, so `groundstate report` sets it beside ours, whatever its verdict is.
+line of `bench -o` with a `library`, so `groundstate report` sets it beside ours, whatever its verdict is. Of a large case
+a sample of (sequence, head) pairs is judged and nothing else, and the row's note says which. What a case has behind it
+is told on stderr.
 
 A driver gives a function that takes what `show --json` says of a case and returns a Kernel, or throws Unsupported.
 """
@@ -13,6 +15,7 @@ import os
 import pathlib
 import statistics
 import sys
+import time
 import traceback
 from typing import Callable, NamedTuple
 
@@ -94,20 +97,39 @@ def seconds_of(work):
 
 # ---- rows
 
+def phases_of(case):
+    """A function that tells the end of a phase, and how long it took: a run that is cut off shows how far it came."""
+    begin = time.monotonic()
+
+    def ended(phase):
+        nonlocal begin
+        end = time.monotonic()
+        print(f"{phase} in {end - begin:.1f} s: {case}", file=sys.stderr, flush=True)
+        begin = end
+
+    return ended
+
+
 def measured(described, kernel):
     """The verdict on the first call with the inputs of the case, and the seconds of more of them."""
+    ended = phases_of(described["case"])
     with groundstate.generated(described["case"]) as path:
+        ended("generated")
         with h5py.File(path, "r+") as file, in_order():
             work = kernel.start({name: read(data) for name, data in file["inputs"].items()})
             groundstate.fill(file["outputs"], work())
+            ended("compiled and run")
             seconds = seconds_of(work)
-        _, _, verdict = groundstate.compare(path, kernel.recipe, kernel.form)
+            ended("timed")
+        _, _, verdict = groundstate.compare(path, kernel.recipe, kernel.form, sample_only=True)
+        ended("judged")
         return verdict, seconds
 
 
 def row_of(described, kernel, library, note):
     verdict, seconds = measured(described, kernel)
-    findings = [f"{name}: {tensor['finding']}" for name, tensor in verdict["tensors"].items() if "finding" in tensor]
+    findings = [verdict["note"]] if "note" in verdict else []
+    findings += [f"{name}: {tensor['finding']}" for name, tensor in verdict["tensors"].items() if "finding" in tensor]
     first, median, third = statistics.quantiles(seconds, n=4, method="inclusive")
     return {
         "schema": verdict["schema"], "kind": "bench", "case": verdict["case"], "id": verdict["id"],

@@ -43,11 +43,12 @@ std::string axes_style() {
       ink::faint);
 }
 
+// No higher than its label: the label of a lower limit stands above it, and is not crossed.
 std::string limit_arrow(double at, std::string_view label, double height) {
   return fmt::format(
-      "set arrow from {0:g},graph 0 to {0:g},graph 1 nohead lc rgb '{1}' lw 1.2 dt 2\n"
+      "set arrow from {0:g},graph 0 to {0:g},graph {4:g} nohead lc rgb '{1}' lw 1.2 dt 2\n"
       "set label '{2}' at {0:g},graph {3:g} left offset 0.4,0 tc rgb '{1}'\n",
-      drawn(at), ink::limit, label, height);
+      drawn(at), ink::limit, label, height, height + 0.04);
 }
 
 const Clause* clause_of(const TensorVerdict& tensor, std::string_view name) {
@@ -168,6 +169,8 @@ std::string along_script(const TensorVerdict& tensor) {
         "2\nset label 'max' at graph 0.01,first {0:g} left offset 0,0.6 tc rgb '{1}'\n",
         drawn(*limits.maximum), ink::limit);
   }
+  // Left alone, gnuplot has a tic between two of few tokens.
+  if (picture.length <= 10) script += "set xtics 1\n";
   return script +
          fmt::format(
              "set logscale y 2\nset yrange {}\nset ytics {}\nset format y '2^{{%L}}'\nset xrange "

@@ -320,6 +320,8 @@ CheckedFixture checked(const FixtureCase& fixture, const CompareOptions& options
     if (!submission.form.empty()) checked_variant(op, submission.form, submission.recipe);
     if (submission.outputs.empty()) continue;
     submission.stages = read_stages(given, submission, fixture);
+    if (options.sample_only && submission.stages && !submission.stages->tensors.empty())
+      throw UsageError("--sample-only is of outputs; the file has stages, which are judged whole");
     if (other != nullptr) given.against.push_back(counterparts(given, submission, *other, options));
     given.submissions.push_back(std::move(submission));
   }

@@ -20,7 +20,8 @@ struct CompareOptions {
   std::optional<std::string> case_text, recipe, form;
   std::vector<std::string> only;  // output tensors; empty: all
   std::optional<Index> pairs;
-  bool strict = false;  // an input outside its domain is an error
+  bool sample_only = false;  // the pairs without sensitivities are not judged at all (sample.hpp)
+  bool strict = false;       // an input outside its domain is an error
   std::optional<std::string> against_path;
   std::optional<std::string> against_file;
   bool bitwise = false;

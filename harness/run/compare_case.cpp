@@ -111,6 +111,31 @@ std::vector<Agreement> agreements(const Submission& submission, const Tensors& o
   return result;
 }
 
+// Leaves the sample of the pairs, all of it with sensitivities, and says which pairs they are.
+std::string leave_sample(const CheckedFixture& given, std::vector<Pair>& pairs,
+                         std::vector<bool>& sampled) {
+  const std::vector<bool> chosen =
+      with_sharers(sampled, pairs, given.op->judged_outputs(given.value));
+  std::vector<Pair> sample;
+  std::vector<std::string> names;
+  for (std::size_t p = 0; p < pairs.size(); ++p) {
+    if (!chosen[p]) continue;
+    sample.push_back(pairs[p]);
+    names.push_back(fmt::format("({}, {})", pairs[p].sequence, pairs[p].value_head));
+  }
+  const std::size_t all = pairs.size();
+  pairs = std::move(sample);
+  sampled.assign(pairs.size(), true);
+  return pairs.size() == all
+             ? ""
+             : fmt::format("a sample is judged: of {} (sequence, head) pairs the {} {}", all,
+                           pairs.size(), fmt::join(names, " "));
+}
+
+void append(std::string& note, const std::string& text) {
+  if (!text.empty()) note += (note.empty() ? "" : "; ") + text;
+}
+
 }  // namespace
 
 Candidate submitted_candidate(const CheckedFixture& given, const Submission& submission) {
@@ -149,10 +174,12 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
       candidates.back().outputs = &judged[s];
     }
   }
-  const std::vector<Pair> pairs = op.pairs(given.value, inputs);
-  const std::vector<bool> sampled = choose_pairs(
+  std::vector<Pair> pairs = op.pairs(given.value, inputs);
+  std::vector<bool> sampled = choose_pairs(
       pairs, options.pairs, op.cost(given.value).flops * oracle_runs(wanted_fields(candidates)),
       static_cast<std::uint64_t>(given.value.integer("seed")));
+  const std::string sample =
+      options.sample_only ? leave_sample(given, pairs, sampled) : std::string();
   std::optional<Certifier> certifier;
   if (options.certificate) certifier.emplace(op, given.value, candidates, judged.front());
   CaseJudgement judgement;
@@ -178,22 +205,25 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
     result.form = submission.form;
     result.device = "file";
     result.note = submission.note;
+    append(result.note, sample);
     result.verdict = judgement.paths[main[s]];
     result.status = report.mistrusted && result.verdict.status == Status::passed
                         ? Status::mistrusted
                         : result.verdict.status;
     if (const auto violation = op.violation(given.value, inputs, submission.outputs)) {
       result.memory_violated = true;
-      result.note += fmt::format("{}{}", result.note.empty() ? "" : "; ", *violation);
+      append(result.note, *violation);
       result.status = Status::failed;
     }
     result.reproducer = fmt::format(
-        "groundstate compare {}{}{}{}{}{}", options.file,
+        "groundstate compare {}{}{}{}{}{}{}{}", options.file,
         options.case_text ? fmt::format(" --case '{}'", *options.case_text) : "",
         options.recipe ? " --recipe " + *options.recipe : "",
         options.form ? fmt::format(" --form '{}'", *options.form) : "",
         options.only.empty() ? "" : fmt::format(" --only {}", fmt::join(options.only, ",")),
-        options.checks ? " --checks" : "");
+        options.checks ? " --checks" : "",
+        options.sample_only && options.pairs ? fmt::format(" --pairs {}", *options.pairs) : "",
+        options.sample_only ? " --sample-only" : "");
     const std::size_t end = s + 1 < submissions.size() ? main[s + 1] : candidates.size();
     for (std::size_t k = main[s] + 1; k < end; ++k)
       if (judgement.paths[k].status == Status::passed) {

@@ -48,9 +48,7 @@ Subset draw_subset(const TensorSpec& spec, const Pair& pair, std::uint64_t seed,
   const auto stream = [&](std::string_view what) {
     return RandomStream(seed, fmt::format("{} of evidence: {}", what, spec.name));
   };
-  // Of no rows every column: it costs nothing, and the shape is that of the output.
-  const Index columns =
-      at.rows == 0 ? at.columns : std::clamp<Index>(elements / at.rows, 1, at.columns);
+  const Index columns = std::clamp<Index>(elements / std::max<Index>(at.rows, 1), 1, at.columns);
   Subset subset{draw(stream("rows"), pair, std::min(at.rows, elements), at.rows),
                 draw(stream("columns"), pair, columns, at.columns), at.rows};
   if (at.rows > 0) {

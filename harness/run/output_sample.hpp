@@ -3,7 +3,7 @@
 //   pairs     two of those that have tokens (of all where none has), drawn by Philox from the seed
 //             of the case; all where there are no more
 //   columns   of an output at the place of such a pair, R rows by C columns: clamp(elements / R, 1,
-//             C) of them, one of each of as many equal parts, drawn likewise; all of no rows
+//             C) of them, one of each of as many equal parts, drawn likewise
 //   rows      all of them, so that a channel is kept from the first token to the last; where they
 //             are more than `elements`, that many, in the same way, with the first and the last
 //

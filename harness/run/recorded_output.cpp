@@ -29,10 +29,11 @@ KnownOutput::KnownOutput(const OutputSample& sample, std::size_t number, const T
   Index elements = 0;
   for (const OutputSample::Part& part : sample.kept(number)) {
     const PairSlice at(axes_, part.pair);
-    const auto count = static_cast<Index>(part.subset.rows.size() * part.subset.columns.size());
+    const auto rows = static_cast<Index>(part.subset.rows.size()),
+               columns = static_cast<Index>(part.subset.columns.size());
     kept_[key(part.pair)] = {&part.subset, elements};
-    elements += count;
-    whole_ = whole_ && count == at.rows * at.columns;
+    elements += rows * columns;
+    whole_ = whole_ && rows == at.rows && columns == at.columns;
   }
   if (static_cast<Index>(output.elements.size()) != elements)
     throw UsageError(fmt::format("{} elements of {} are recorded; {} are expected",

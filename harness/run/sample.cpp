@@ -1,7 +1,10 @@
 #include "harness/run/sample.hpp"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
+#include "harness/run/places.hpp"
 #include "reference/core/philox.hpp"
 
 namespace groundstate::harness {
@@ -33,6 +36,22 @@ std::vector<bool> choose_pairs(const std::vector<Pair>& pairs, std::optional<Ind
                                double flops, std::uint64_t seed) {
   const auto all = static_cast<Index>(pairs.size());
   return sample_pairs(pairs, wanted.value_or(flops > automatic_budget ? sampled_pairs : all), seed);
+}
+
+std::vector<bool> with_sharers(std::vector<bool> chosen, const std::vector<Pair>& pairs,
+                               const std::vector<TensorSpec>& outputs) {
+  for (bool grown = true; std::exchange(grown, false);)
+    for (const TensorSpec& output : outputs) {
+      const Places places(output, pairs);
+      std::set<std::pair<Index, Index>> taken;
+      for (std::size_t p = 0; p < pairs.size(); ++p)
+        if (chosen[p]) taken.insert(places.key(pairs[p]));
+      for (std::size_t p = 0; p < pairs.size(); ++p) {
+        if (chosen[p] || !taken.contains(places.key(pairs[p]))) continue;
+        chosen[p] = grown = true;
+      }
+    }
+  return chosen;
 }
 
 }  // namespace groundstate::harness

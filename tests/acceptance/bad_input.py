@@ -82,6 +82,7 @@ class Usage(EndTest):
             (["run", "simple_gla T=8", "--pairs", "0"], "--pairs", "0", "all, auto, a number from 1 on"),
             (["run", "simple_gla T=8", "--pairs", "some"], "--pairs", "some", "all, auto, a number from 1 on"),
             (["compare", "a.h5", "--pairs", "-1"], "--pairs", "-1", "all, auto, a number from 1 on"),
+            (["compare", "a.h5", "--checks", "--sample-only"], "--checks", "--sample-only"),
             (["run", "simple_gla T=8", "--max-cost", "-1"], "--max-cost", "-1", "a number above 0"),
             (["run", "simple_gla T=8", "--max-cost", "nan"], "--max-cost", "nan", "a number above 0"),
             (["run", "simple_gla T=8", "--max-cost", "1e"], "--max-cost", "1e", "a number above 0"),

@@ -54,6 +54,32 @@ class OutsideKernel(ComparedTest):
                 solve(path, case)
                 self.passes(path)
 
+    def test_a_sample_alone_is_judged_and_named(self):
+        path = self.generated("simple_gla T=100 H=8 state=random dtype=fp32")
+        solve(path, "simple_gla dtype=fp32")
+        with h5py.File(path, "r+") as file:
+            file["outputs/o"][:, :, 1:7] = np.nan
+        options = ["--pairs", "2", "--sample-only"]
+        text, record = self.passes(path, *options)
+        note = "a sample is judged: of 8 (sequence, head) pairs the 2 (0, 0) (0, 7)"
+        self.assertEqual(record["note"], note)
+        self.assertIn(note, text)
+        self.assertIn(" ".join(options), record["reproducer"])
+        with h5py.File(path, "r+") as file:
+            file["outputs/o"][0, 50, 7] *= 1.001
+        end, records = self.compared(path, *options)
+        self.assertEqual((end.returncode, records["user"]["status"]), (1, "FAILED"), end.stdout)
+
+    def test_the_sample_of_a_small_case_is_all_of_it(self):
+        path = self.generated("simple_gla T=100 state=random dtype=fp32")
+        solve(path, "simple_gla dtype=fp32")
+        _, record = self.passes(path, "--sample-only")
+        self.assertNotIn("note", record)
+        with h5py.File(path, "r+") as file:
+            file["outputs/o"][0, 50, 1] = 0
+        end, _ = self.compared(path, "--sample-only")
+        self.assertEqual(end.returncode, 1, end.stdout)
+
     def test_bf16_as_fp32_or_as_uint16_is_the_same_case(self):
         case = "simple_gla T=200 gate=medium state=random"
         identities = set()

@@ -8,6 +8,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import sys
 import types
 import unittest
@@ -63,6 +64,28 @@ class PeerRows(program.ProgramTest):
         summary = Path(folder, "summary.md").read_text()
         self.assertIn("2.00 chunked:fla-chunk-bf16 (a library 1.0)", summary)
         self.assertIn("0.50 chunked:fla-chunk-bf16 (a library 1.0)", summary)
+
+    def test_a_run_that_is_cut_off_shows_how_far_it_came(self):
+        case = "simple_gla T=100 gate=slow state=random"
+        _, _, text = self.rows(case)
+        self.assertEqual(re.findall(f"^(.*) in \\d+\\.\\d s: {case}$", text, re.M),
+                         ["generated", "compiled and run", "timed", "judged"])
+
+    def test_of_a_large_case_a_sample_is_judged(self):
+        def library(q, *x, **y):
+            """Right in the pairs of the sample, and nowhere else."""
+            o, ht = chunk_simple_gla(q, *x, **y)
+            outside = np.setdiff1d(np.arange(q.shape[2]), sample)
+            o[:, :, outside] = ht[:, outside] = np.nan
+            return o, ht
+
+        sample = []
+        case = "simple_gla T=256 H=400 K=128 V=128 state=random"
+        for status in "FAILED", "PASSED":
+            _, (row,), text = self.rows(case, library=library)
+            self.assertEqual(row["status"], status, text)
+            self.assertIn("of 400 (sequence, head) pairs the 8 (0, 0) ", row["note"])
+            sample = [int(head) for head in re.findall(r"\(0, (\d+)\)", row["note"])][:8]
 
     def test_a_kernel_that_is_wrong_keeps_its_row(self):
         wrong = lambda *x, **y: chunk_simple_gla(*x, **y, fault=2)

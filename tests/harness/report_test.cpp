@@ -21,6 +21,7 @@
 #include "harness/report/diff.hpp"
 #include "harness/report/documents.hpp"
 #include "harness/report/json_lines.hpp"
+#include "harness/report/pictures.hpp"
 #include "harness/report/versus.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
@@ -381,6 +382,24 @@ TEST_F(Reports, AFailureHasItsMapItsHistogramAndItsElementsInBothNotations) {
         "b=0 t=3 h=0 v=1", "NaN", "-1.5", "-0x1.8p+0", "Power of the cases", "Bitwise contracts"})
     expect_contains(html, part);
   EXPECT_EQ(html.find("rgb("), html.npos) << "a colour that does not follow the scheme";
+}
+
+TEST(Pictures, ALimitLineEndsBelowTheLabelsOfLowerLimits) {
+  TensorVerdict tensor;
+  tensor.clauses = {make_clause("A.99.9%", 1, 3.2), make_clause("A.max", 1, 5)};
+  const std::string script = histogram_script(tensor);
+  expect_contains(script, "from 3.2,graph 0 to 3.2,graph 1 nohead");
+  expect_contains(script, "'99.9 %' at 3.2,graph 0.96");
+  expect_contains(script, "from 5,graph 0 to 5,graph 0.9 nohead");
+}
+
+TEST(Pictures, TicsAreWholeTokens) {
+  TensorVerdict tensor;
+  tensor.picture.along = ErrorPicture::Along{1, {1, 1, 1, 1}, {1, 1, 1, 1}, {}};
+  tensor.picture.length = 4;
+  expect_contains(along_script(tensor), "set xtics 1\n");
+  tensor.picture.length = 400;
+  EXPECT_EQ(along_script(tensor).find("set xtics"), std::string::npos);
 }
 
 TEST_F(Reports, APageNeedsNothingElse) {

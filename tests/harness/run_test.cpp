@@ -446,6 +446,21 @@ TEST(Sample, UnsampledPairsAreStillHeldAgainstTheOracle) {
   EXPECT_EQ(status(), Status::failed);
 }
 
+TEST(Sample, HoldsWhateverSharesAPlaceWithAPairOfIt) {
+  const auto kin = [](const std::string& keys) {
+    const Case c =
+        parse_case("simple_gla.backward B=2 T=3 H=2 HV=4 K=2 V=2 gate_inputs=" + keys, grammars());
+    const Operator& op = operator_of(c);
+    const std::vector<Pair> pairs = op.pairs(c, generate(op.inputs(c)));
+    std::vector<bool> first(pairs.size(), false);
+    first[0] = true;
+    return with_sharers(first, pairs, op.judged_outputs(c));
+  };
+  // Two value heads share dq and dk of their head, and all sequences share dg_gamma.
+  EXPECT_EQ(kin("g"), (std::vector<bool>{true, true, false, false, false, false, false, false}));
+  EXPECT_EQ(kin("both"), (std::vector<bool>{true, true, false, false, true, true, false, false}));
+}
+
 // ---- raised limits
 
 class RaisedLimits : public testing::Test {

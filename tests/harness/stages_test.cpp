@@ -346,6 +346,19 @@ TEST_F(WrongStages, UnusedRoomForThemIsNoMatterOfTheForm) {
   }
 }
 
+TEST_F(WrongStages, AreNotOfASample) {
+  const std::vector<FixtureCase> cases =
+      read_fixture(file("simple_gla T=100 K=16 V=24", "chunked[chunk=64]", [](Tensors&) {}));
+  CompareOptions options;
+  options.sample_only = true;
+  try {
+    check_fixture(cases.front(), options);
+    FAIL() << "the stages were accepted";
+  } catch (const UsageError& error) {
+    expect_contains(error.what(), "the file has stages");
+  }
+}
+
 TEST_F(WrongStages, AStageOfAnotherShapeOrNameIsRefusedWithTheRightOne) {
   const std::string name = file(line, variant, [](Tensors& stages) {
     Tensor& scores = *find(stages, "scores");
