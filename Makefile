@@ -2,6 +2,7 @@
 # make; they install what is missing first (cmake/install_packages.sh).
 JOBS ?= $(shell nproc)
 evidence = $(wildcard data/evidence/quick*.h5)
+timings = $(wildcard data/timings_*.jsonl)
 calibration = $(wildcard data/calibration/*.jsonl)
 FUZZ_SECONDS ?= 60
 FUZZ_FILES ?= 10000
@@ -14,7 +15,7 @@ demo: packages
 	mkdir -p reports/demo
 	build/cpu/groundstate run @data/quick.cases -o reports/demo/results.jsonl
 	$(if $(evidence),build/cpu/groundstate judge $(evidence))
-	build/cpu/groundstate report reports/demo/results.jsonl $(evidence) data/timings_h100.jsonl $(calibration) \
+	build/cpu/groundstate report reports/demo/results.jsonl $(evidence) $(timings) $(calibration) \
 	  -o reports/demo
 	@echo "Open reports/demo/index.html; the results are in reports/demo/results.jsonl, one JSON object a line."
 
@@ -48,7 +49,7 @@ bench: packages
 	build/cpu/groundstate report reports/bench/timings.jsonl -o reports/bench
 
 # On a machine with an H100, from the build that is there. The kernels of other libraries are timed and judged in the
-# same run; what is not installed for Python says so and is left out. data/timings_h100.jsonl is the record that the
+# same run; what is not installed for Python says so and is left out. data/timings_*.jsonl are the records that the
 # README shows.
 GROUNDSTATE ?= build/cpu/groundstate
 bench-gpu:
@@ -70,8 +71,8 @@ bench-gpu:
 	  @data/bench_gpu_backward.cases --no-guard -o reports/bench-gpu/fla.jsonl
 	-GROUNDSTATE=$(GROUNDSTATE) python3 harness/python/mamba_rows.py @data/selective_state_update_bench.cases \
 	  -o reports/bench-gpu/mamba.jsonl
-	grep -h '"median"' reports/bench-gpu/*.jsonl > reports/bench-gpu/timings_h100.jsonl
-	$(GROUNDSTATE) report reports/bench-gpu/timings_h100.jsonl -o reports/bench-gpu
+	grep -h '"median"' reports/bench-gpu/*.jsonl > reports/bench-gpu/timings.jsonl
+	$(GROUNDSTATE) report reports/bench-gpu/timings.jsonl -o reports/bench-gpu
 
 # What honest implementations reach and what is seen of wrong ones: data/calibration/emulations.jsonl, and the tables
 # of harness/judge/README.md. What an interrupted run has measured is in reports/calibration, and is not measured again.

@@ -10,7 +10,7 @@ data/bench.cases and each path that `make bench` times; the times are those of t
 docs/*.md: the commands of each console block ("$ ...") are run, in order, in one empty folder, and
 print what stands below them: the same words, and numbers within 1 %, since another libm may move a last digit. A
 python block is run too, or saved where it begins with "# NAME.py: ...". With --update the outputs are written, and
-of the README the support matrix and the timings of data/timings_h100.jsonl.
+of the README the support matrix and the timings of data/timings_*.jsonl.
 """
 import datetime
 import json
@@ -33,7 +33,7 @@ PAGES = [Path("docs/reading_a_verdict.md"), Path("docs/indices_padding_duplicate
 TIMINGS = re.compile(r"(?<=<!-- timings -->\n).*?(?=<!-- /timings -->)", re.S)
 RECORD = Path("reports/bench/timings.jsonl")
 GPU_TIMINGS = re.compile(r"(?<=<!-- gpu-timings -->\n).*?(?=<!-- /gpu-timings -->)", re.S)
-GPU_RECORD = Path("data/timings_h100.jsonl")
+GPU_RECORDS = sorted(Path("data").glob("timings_*.jsonl"))  # one of a device
 SUPPORT = re.compile(r"(?<=<!-- support -->\n).*?(?=<!-- /support -->)", re.S)
 
 NUMBER = re.compile(r"(?<![\w.])([+-]?(?:0x[\da-f.]+p[+-]\d+|\d+(?:\.\d+)?(?:e[+-]?\d+)?))(?!\w)")
@@ -237,8 +237,12 @@ def in_unit(seconds):
 
 
 def gpu_timings():
+    return "\n".join(map(timings_of, GPU_RECORDS))
+
+
+def timings_of(record):
     """A row a timing of ours, with those of other libraries for the same case beside it."""
-    records = [json.loads(line) for line in GPU_RECORD.read_text().splitlines()]
+    records = [json.loads(line) for line in record.read_text().splitlines()]
     own = [each for each in records if "library" not in each and "median" in each]
     others = {each["case"]: each for each in records if "library" in each and "median" in each}
     day = own[0]["date"]
