@@ -31,8 +31,8 @@ namespace {
 namespace ptx = cuda::ptx;
 
 constexpr int warp = warp_threads, most_warps = 8, columns = 128, most_ranks = 4,
-              halves = 2,                            // of a row
-    half_lanes = warp / halves,                      // each has four columns of both halves
+              halves = 2,        // of a row
+    half_lanes = warp / halves,  // each has four columns of both halves
     own_rows = 4, pass_rows = warp / half_lanes * own_rows, passes = 2,
               warp_rows = passes * pass_rows;
 
@@ -97,8 +97,8 @@ struct Four {
   }
 };
 
-// Sums of four columns on their way to the lane that adds them up: a lane has a row, and one rank or
-// two adjacent ones of it.
+// Sums of four columns on their way to the lane that adds them up: a lane has a row, and one rank
+// or two adjacent ones of it.
 template <int ranks>
 struct Sums {
   static constexpr int own_ranks = ranks == 1 ? 1 : 2, groups = ranks / own_ranks;
@@ -342,8 +342,9 @@ KeyRows keys_of(const View& v, Index lead) {
 template <class HeadAxis, class View>
 bool are_key_rows(const KeyRows& rows, const View& v) {
   constexpr Index access = 8;
-  return v.template stride<State>() == 1 && reinterpret_cast<std::size_t>(rows.data) % access == 0 &&
-         rows.lead % access == 0 && rows.head % access == 0 && rows.rank % access == 0 &&
+  return v.template stride<State>() == 1 &&
+         reinterpret_cast<std::size_t>(rows.data) % access == 0 && rows.lead % access == 0 &&
+         rows.head % access == 0 && rows.rank % access == 0 &&
          rows.head == v.template stride<HeadAxis>() * key_bytes &&
          rows.rank == v.template stride<Rank>() * key_bytes;
 }
@@ -362,8 +363,7 @@ bool have_types(const DeviceInputs& x, const DeviceOutputs& y) {
   return (is_half(state) || state == ElementType::float32) && is_half(key) &&
          all_have(key, x.x, x.z, x.C, y.out, y.k_state, y.x_state) &&
          all_have(ElementType::float32, x.A, x.dt, x.trap, x.D) &&
-         (weights == key || weights == ElementType::float32) &&
-         all_have(weights, x.xproj, x.zproj);
+         (weights == key || weights == ElementType::float32) && all_have(weights, x.xproj, x.zproj);
 }
 
 }  // namespace
@@ -377,32 +377,32 @@ bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
   const bool sizes = n.state == columns && y.state.stride<Value>() == columns &&
                      (n.ranks == 1 || n.ranks == most_ranks) && n.value % warp_rows == 0 &&
                      n.value >= n.ranks * warp_rows && n.value <= most_warps * warp_rows;
-  const bool is_grid = n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 &&
-                       n.heads <= most_ctas;
+  const bool is_grid =
+      n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 && n.heads <= most_ctas;
   if (!one_token || !plain || !sizes || !is_grid || !have_types(x, y)) return false;
   const auto size = static_cast<Index>(size_of(y.state.type()));
-  const Arguments a{of_head(x.A),
-                    of_head(x.dt),
-                    of_head(x.trap),
-                    x.D ? TokenRows::of(x.D.type(), x.D.data(), 0, x.D.stride<Head>(), 0)
-                        : TokenRows{},
-                    TokenRows::of<Batch, Head, Value>(x.x),
-                    TokenRows::of<Batch, Head, Value>(x.z),
-                    TokenRows::of<Batch, Head, Value>(y.out),
-                    TokenRows::of<Rank, Head, Value>(x.xproj),
-                    TokenRows::of<Rank, Head, Value>(x.zproj),
-                    TokenRows::of<Rank, Head, Value>(x.outproj),
-                    keys_of<Group>(x.B, x.B.stride<Batch>()),
-                    keys_of<Group>(x.C, x.C.stride<Batch>()),
-                    keys_of<Head>(y.k_state, y.k_state.stride<Slot>()),
-                    Divisor(n.heads / n.groups),
-                    x.lanes,
-                    options,
-                    static_cast<std::byte*>(y.state.data()),
-                    y.state.stride<Slot>() * size,
-                    y.state.stride<Head>() * size,
-                    TokenRows::of<Head, Value>(y.x_state),
-                    y.x_state.stride<Slot>() * key_bytes};
+  const Arguments a{
+      of_head(x.A),
+      of_head(x.dt),
+      of_head(x.trap),
+      x.D ? TokenRows::of(x.D.type(), x.D.data(), 0, x.D.stride<Head>(), 0) : TokenRows{},
+      TokenRows::of<Batch, Head, Value>(x.x),
+      TokenRows::of<Batch, Head, Value>(x.z),
+      TokenRows::of<Batch, Head, Value>(y.out),
+      TokenRows::of<Rank, Head, Value>(x.xproj),
+      TokenRows::of<Rank, Head, Value>(x.zproj),
+      TokenRows::of<Rank, Head, Value>(x.outproj),
+      keys_of<Group>(x.B, x.B.stride<Batch>()),
+      keys_of<Group>(x.C, x.C.stride<Batch>()),
+      keys_of<Head>(y.k_state, y.k_state.stride<Slot>()),
+      Divisor(n.heads / n.groups),
+      x.lanes,
+      options,
+      static_cast<std::byte*>(y.state.data()),
+      y.state.stride<Slot>() * size,
+      y.state.stride<Head>() * size,
+      TokenRows::of<Head, Value>(y.x_state),
+      y.x_state.stride<Slot>() * key_bytes};
   if (!fit(a.A, a.dt, a.trap, a.D, a.x, a.z, a.out, a.xproj, a.zproj, a.outproj, a.x_state) ||
       !are_key_rows<Group>(a.B, x.B) || !are_key_rows<Group>(a.C, x.C) ||
       !are_key_rows<Head>(a.k_state, y.k_state))

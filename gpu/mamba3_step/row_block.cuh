@@ -45,7 +45,8 @@ __device__ void add_rank(RowBlock<rows>& m, float4 b, const float* u, float4 k, 
   }
 }
 
-__device__ inline void advance(float (&s)[own_columns], float alpha, const float (&m)[own_columns]) {
+__device__ inline void advance(float (&s)[own_columns], float alpha,
+                               const float (&m)[own_columns]) {
 #pragma unroll
   for (int e = 0; e < own_columns; ++e) s[e] = fmaf(s[e], alpha, m[e]);
 }

@@ -464,8 +464,8 @@ struct Step {
   }
   // The state after token t: where it goes back from, in the slot of each token, and in the row of
   // intermediate states; with Carry::storage what is carried becomes what was stored.
-  __device__ void store_rows(const Where& at, std::byte* tokens, Stored* tile, int t, RowBlock<own_rows>& s,
-                             int first, int column, bool inside) const {
+  __device__ void store_rows(const Where& at, std::byte* tokens, Stored* tile, int t,
+                             RowBlock<own_rows>& s, int first, int column, bool inside) const {
     const Index slot = destinations(tokens)[t];
     const bool one = has_one_destination(), carries = a.options.carry == Carry::storage,
                to_tile = one && slot != nowhere, to_slot = !one && slot != nowhere;

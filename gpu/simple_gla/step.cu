@@ -6,13 +6,13 @@
 // (one rounding to the type of the pool a token, after the fma; the arithmetic is fp32, fp64 for a
 // pool of fp64.) The token is that of gpu.recurrent (tile.cuh), so the bits are, too.
 //
-// One token on states that are adjacent bytes goes by way of registers (direct_step.cu), more tokens
-// or other sizes through shared memory (streamed_step.cu). For other layouts a
-// CTA owns one sequence, one value head and 32 columns of its state, 64 where the state has 16-bit
-// elements and up to 128 keys: each thread reads R x 4 (R x 8) elements by 16-byte accesses along
-// values, or along keys where those are contiguous, keeps them in registers, and writes them back
-// after the last token. What is not contiguous is read element by element, and above 512 keys (256
-// in fp64) the state is worked on in the workspace.
+// One token on states that are adjacent bytes goes by way of registers (direct_step.cu), more
+// tokens or other sizes through shared memory (streamed_step.cu). For other layouts a CTA owns one
+// sequence, one value head and 32 columns of its state, 64 where the state has 16-bit elements and
+// up to 128 keys: each thread reads R x 4 (R x 8) elements by 16-byte accesses along values, or
+// along keys where those are contiguous, keeps them in registers, and writes them back after the
+// last token. What is not contiguous is read element by element, and above 512 keys (256 in fp64)
+// the state is worked on in the workspace.
 //
 // Rounding points: the state after each token, o as it is stored.
 // Limits: keys as gpu.recurrent (recurrence.cu).
