@@ -1,4 +1,4 @@
-// gpu.step for one token a lane without a prologue: states by the copy engine to registers and back.
+// gpu.step for one token a lane without a prologue: states come by the copy engine.
 //
 // A CTA owns one lane and head, a warp sixteen rows of its state of N = 128, which the copy engine
 // brings while everything else is under way: no register waits for them, so six CTAs fit on a
