@@ -8,6 +8,7 @@
 
 #include "harness/operators/device_run.hpp"
 #include "harness/run/guarded.hpp"
+#include "harness/run/note.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/today.hpp"
 
@@ -58,14 +59,11 @@ Arithmetic arithmetic_of(const std::string& recipe) {
   return units.limit_row == "tf32" ? Arithmetic::tf32 : Arithmetic::half;
 }
 
-void append(std::string& note, const std::string& text) {
-  if (!text.empty()) note += (note.empty() ? "" : "; ") + text;
-}
-
 std::string findings(const Result& result) {
   std::string text = result.note;
   for (const TensorVerdict& tensor : result.verdict.tensors)
-    if (!tensor.finding.empty()) append(text, fmt::format("{}: {}", tensor.tensor, tensor.finding));
+    if (!tensor.finding.empty())
+      add_remark(text, fmt::format("{}: {}", tensor.tensor, tensor.finding));
   return text;
 }
 
@@ -117,10 +115,10 @@ class RotatedRuns {
 void time_path(RotatedRuns& runs, Ceilings& ceilings, Arithmetic arithmetic, BenchRow& row) {
   const auto fail = [&](const std::string& why) {
     row.status = Status::failed;
-    append(row.note, why);
+    add_remark(row.note, why);
   };
   runs.launch_each();
-  append(row.note, runs.note());
+  add_remark(row.note, runs.note());
   if (const std::string name = runs.changed(); !name.empty())
     return fail(fmt::format("{} has other bits than when it was judged", name));
 
@@ -130,8 +128,8 @@ void time_path(RotatedRuns& runs, Ceilings& ceilings, Arithmetic arithmetic, Ben
   row.clocks = ceilings.clock().clocks();
   row.overhead = ceilings.empty_seconds();
   if (row.timing->repetitions < protocol.repetitions)
-    append(row.note, fmt::format("{} of {} repetitions within {:g} s", row.timing->repetitions,
-                                 protocol.repetitions, protocol.budget));
+    add_remark(row.note, fmt::format("{} of {} repetitions within {:g} s", row.timing->repetitions,
+                                     protocol.repetitions, protocol.budget));
   if (const std::string name = runs.changed(); !name.empty())
     return fail(
         fmt::format("{} has other bits after the last repetition than after the first", name));

@@ -5,6 +5,7 @@
 #include "harness/report/documents.hpp"
 #include "harness/report/templates.hpp"
 #include "harness/report/versus.hpp"
+#include "harness/run/note.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -63,12 +64,12 @@ object test_of(const ReportedComparison& own, Counts& counts) {
   object entry = test(own.operator_name + ".versus", own.paths(), 0);
   ++counts.tests;
   std::string text = report.note;
-  const auto add = [&](const std::string& part) { text += (text.empty() ? "" : "; ") + part; };
   for (const VersusTensor& tensor : report.tensors) {
-    add(fmt::format("{}: {}, {}", tensor.tensor, name_of(tensor.status), apart(tensor)));
+    add_remark(text,
+               fmt::format("{}: {}, {}", tensor.tensor, name_of(tensor.status), apart(tensor)));
     for (std::size_t s = 0; s < 2; ++s)
       if (!tensor.verdicts[s].finding.empty())
-        add(fmt::format("{}: {}", report.names[s], tensor.verdicts[s].finding));
+        add_remark(text, fmt::format("{}: {}", report.names[s], tensor.verdicts[s].finding));
   }
   if (is_failure(report.status)) {
     ++counts.failures;

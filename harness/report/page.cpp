@@ -14,6 +14,7 @@
 #include "harness/report/pictures.hpp"
 #include "harness/report/templates.hpp"
 #include "harness/report/versus.hpp"
+#include "harness/run/note.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -27,10 +28,6 @@ std::string number(Index x) { return fmt::format("{}", x); }
 // A section of the template stands for a text that is there, so an empty one must not be.
 void put(object& target, const char* name, const std::string& text) {
   if (!text.empty()) target[name] = text;
-}
-
-void put_more(std::string& list, const std::string& text) {
-  list += (list.empty() ? "" : "; ") + text;
 }
 
 // Width in per cent of a bar whose limit is in the middle: linear below, logarithmic above.
@@ -112,7 +109,7 @@ object tensor_data(const ReportedResult& own, std::size_t i, Plots& plots) {
   std::string left_out, remarks;
   for (const Clause& clause : tensor.clauses) {
     if (!clause.applicable) {
-      put_more(left_out, fmt::format("{} ({})", clause.name, clause.detail));
+      add_remark(left_out, fmt::format("{} ({})", clause.name, clause.detail));
       continue;
     }
     clauses.push_back(object{{"name", clause.name},
@@ -123,7 +120,7 @@ object tensor_data(const ReportedResult& own, std::size_t i, Plots& plots) {
     // How many may exceed says nothing about what does.
     const bool counted = clause.name.starts_with("A.") || clause.name.starts_with("B.");
     if (clause.raised != 1 || (!clause.passed && !counted))
-      put_more(remarks, fmt::format("{}: {}", clause.name, clause.detail));
+      add_remark(remarks, fmt::format("{}: {}", clause.name, clause.detail));
   }
   entry["clauses"] = data(clauses);
   put(entry, "remarks", remarks);
@@ -433,8 +430,8 @@ list comparisons_data(const Records& records) {
       std::string findings;
       for (std::size_t s = 0; s < 2; ++s)
         if (tensor.verdicts[s].status == Status::failed)
-          put_more(findings,
-                   fmt::format("{} is wrong: {}", report.names[s], tensor.verdicts[s].finding));
+          add_remark(findings,
+                     fmt::format("{} is wrong: {}", report.names[s], tensor.verdicts[s].finding));
       object row = {
           {"status", std::string(name_of(tensor.status))},
           {"tensor", tensor.tensor},

@@ -15,6 +15,7 @@
 #include "harness/case/text.hpp"
 #include "harness/evidence/evidence.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/run/note.hpp"
 #include "harness/run/outputs.hpp"
 
 namespace groundstate::harness {
@@ -523,14 +524,14 @@ void mark(const Evidence& evidence, ReportedResult& own, ReportedEvidence& file)
       printable(fmt::format("evidence from {}, {}", own.result.device, evidence.origin.date));
   ++file.results;
   if (const std::string stale = staleness(evidence, own, own.result.path); !stale.empty()) {
-    note += fmt::format("; STALE: {}", stale);
+    add_remark(note, fmt::format("STALE: {}", stale));
     ++file.stale;
     const std::string path = own.result.path.substr(0, own.result.path.find_first_of("[:"));
     std::string reason = fmt::format("{}: {}", path, stale);
     if (std::ranges::find(file.reasons, reason) == file.reasons.end())
       file.reasons.push_back(std::move(reason));
   }
-  own.result.note += fmt::format("{}{}", own.result.note.empty() ? "" : "; ", note);
+  add_remark(own.result.note, note);
 }
 
 void read_evidence_file(const std::string& name, Records& records) {

@@ -7,6 +7,7 @@
 #include "harness/report/documents.hpp"
 #include "harness/report/templates.hpp"
 #include "harness/report/versus.hpp"
+#include "harness/run/note.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -51,18 +52,17 @@ std::string paths_of(const ReportedCase& own) {
   const Status* last = nullptr;
   for (const ReportedResult* const each : results) {
     if (last == nullptr || *last != each->result.status)
-      text += fmt::format("{}{}:", text.empty() ? "" : "; ", name_of(each->result.status));
+      add_remark(text, fmt::format("{}:", name_of(each->result.status)));
     last = &each->result.status;
     text += " " + code(each->result.path);
   }
   for (const ReportedComparison* const each : own.comparisons)
-    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", name_of(each->report.status),
-                        code(each->paths()));
+    add_remark(text, fmt::format("{}: {}", name_of(each->report.status), code(each->paths())));
   if (!own.contracts.empty())
-    text += fmt::format(
-        "{}{}, {} broken", text.empty() ? "" : "; ",
-        plural(static_cast<Index>(own.contracts.size()), "bitwise contract", "bitwise contracts"),
-        own.broken());
+    add_remark(text, fmt::format("{}, {} broken",
+                                 plural(static_cast<Index>(own.contracts.size()),
+                                        "bitwise contract", "bitwise contracts"),
+                                 own.broken()));
   return text;
 }
 

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <stdexcept>
 
+#include "harness/run/note.hpp"
 #include "harness/run/places.hpp"
 #include "reference/core/parallel.hpp"
 
@@ -169,8 +170,7 @@ void apply_certificate(const Certifier::Certificate& certificate,
     results[k]->gradients = certificate.gradients;
     if (certificate.good || results[k]->status == Status::failed) continue;
     results[k]->status = Status::mistrusted;
-    results[k]->note += results[k]->note.empty() ? "" : "; ";
-    results[k]->note += "the oracle is farther off than its certificate allows";
+    add_remark(results[k]->note, "the oracle is farther off than its certificate allows");
   }
 }
 

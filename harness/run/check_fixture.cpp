@@ -12,6 +12,7 @@
 #include "harness/judge/scaled_error.hpp"
 #include "harness/judge/units.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/run/note.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/run_case.hpp"
 
@@ -209,9 +210,8 @@ Submission read_submission(const CheckedFixture& given, const FixtureOutput& out
       throw UsageError(fmt::format("{}: the elements are {}; expected {} or another float",
                                    dataset.location, name_of(tensor.type()), name_of(spec.type)));
     if (size_of(tensor.type()) > size_of(spec.type))
-      submission.note +=
-          fmt::format("{}{} is {}, not rounded to {}", submission.note.empty() ? "" : "; ",
-                      spec.name, name_of(tensor.type()), name_of(spec.type));
+      add_remark(submission.note, fmt::format("{} is {}, not rounded to {}", spec.name,
+                                              name_of(tensor.type()), name_of(spec.type)));
     submission.outputs.push_back(std::move(tensor));
   }
   note_missing(specs, submission.outputs, output.path, options, missing);

@@ -10,6 +10,7 @@
 #include "harness/run/guarded.hpp"
 #include "harness/run/judge_case.hpp"
 #include "harness/run/judge_stages.hpp"
+#include "harness/run/note.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/properties.hpp"
 #include "harness/run/sample.hpp"
@@ -132,10 +133,6 @@ std::string leave_sample(const CheckedFixture& given, std::vector<Pair>& pairs,
                            pairs.size(), fmt::join(names, " "));
 }
 
-void append(std::string& note, const std::string& text) {
-  if (!text.empty()) note += (note.empty() ? "" : "; ") + text;
-}
-
 }  // namespace
 
 Candidate submitted_candidate(const CheckedFixture& given, const Submission& submission) {
@@ -205,14 +202,14 @@ Comparison compare_case(const CheckedFixture& given, const CompareOptions& optio
     result.form = submission.form;
     result.device = "file";
     result.note = submission.note;
-    append(result.note, sample);
+    add_remark(result.note, sample);
     result.verdict = judgement.paths[main[s]];
     result.status = report.mistrusted && result.verdict.status == Status::passed
                         ? Status::mistrusted
                         : result.verdict.status;
     if (const auto violation = op.violation(given.value, inputs, submission.outputs)) {
       result.memory_violated = true;
-      append(result.note, *violation);
+      add_remark(result.note, *violation);
       result.status = Status::failed;
     }
     result.reproducer = fmt::format(

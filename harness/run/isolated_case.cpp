@@ -13,6 +13,7 @@
 #include "harness/case/error.hpp"
 #include "harness/case/text.hpp"
 #include "harness/process/isolated.hpp"
+#include "harness/run/note.hpp"
 #include "harness/run/report_message.hpp"
 
 namespace groundstate::harness {
@@ -167,9 +168,8 @@ CaseReport run_all(const Operator& op, const Case& c, CasePlan plan, const RunOp
     if (found) continue;
     // Too much only together, as memory can be, or a matter of chance.
     for (const std::size_t path : wanted) {
-      std::string& note = joined.results[path].note;
-      note += fmt::format("{}run alone, as all paths together {} {}", note.empty() ? "" : "; ",
-                          together.trouble, together.at.doing);
+      add_remark(joined.results[path].note, fmt::format("run alone, as all paths together {} {}",
+                                                        together.trouble, together.at.doing));
     }
     return joined;
   }

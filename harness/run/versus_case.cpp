@@ -12,6 +12,7 @@
 #include "harness/run/compare_case.hpp"
 #include "harness/run/device.hpp"
 #include "harness/run/guarded.hpp"
+#include "harness/run/note.hpp"
 #include "harness/run/outputs.hpp"
 #include "harness/run/result.hpp"
 #include "harness/run/run_case.hpp"
@@ -247,8 +248,7 @@ VersusReport versus_case(const Operator& op, const Case& c, const Tensors& input
   for (const Implementation& side : sides)
     if (side.violation) {
       report.status = Status::failed;
-      report.note +=
-          fmt::format("{}{}: {}", report.note.empty() ? "" : "; ", side.name, *side.violation);
+      add_remark(report.note, fmt::format("{}: {}", side.name, *side.violation));
     }
   if (judgement.mistrusted && report.status == Status::passed) report.status = Status::mistrusted;
   return report;
