@@ -2,6 +2,8 @@
 // the first and has numbers that every type of states has; all else is 0.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <vector>
 
 #include "gpu/core/buffer.hpp"
@@ -38,5 +40,29 @@ class PoolOfTwo {
   std::size_t slot_bytes_, stride_bytes_;
   Buffer memory_;
 };
+
+inline std::vector<std::byte> bytes_of(const Buffer& memory) {
+  std::vector<std::byte> host(memory.size());
+  memory.download(host.data(), host.size());
+  return host;
+}
+
+// Of a step on the second slot of a dense pool, and of one in which that is far behind the first:
+// the slot and the output get the same bits, and the first slot keeps its own. step(pool, stride,
+// output) brings the bytes of its output.
+template <class Step>
+void expect_a_far_slot_gets_the_same_bits(ElementType type, Index elements, const Step& step) {
+  std::vector<std::vector<std::byte>> states, outputs(2);
+  for (const Index stride : {elements, beyond_31_bits}) {
+    const PoolOfTwo pool(type, elements, stride);
+    const std::vector<std::byte> zeros = pool.slot(0), before = pool.slot(1);
+    step(pool.data(), stride, outputs[states.size()]);
+    states.push_back(pool.slot(1));
+    EXPECT_EQ(pool.slot(0), zeros);
+    EXPECT_NE(states.back(), before);
+  }
+  EXPECT_EQ(states[0], states[1]);
+  EXPECT_EQ(outputs[0], outputs[1]);
+}
 
 }  // namespace groundstate::gpu
