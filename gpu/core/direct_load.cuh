@@ -160,13 +160,15 @@ __device__ std::uint32_t pair_of(float first, float second) {
   }
 }
 
-// 16 bytes of a state as floats, and back.
-template <class Stored>
+// Adjacent elements of a state as floats, and back: 16 bytes unless `own_count` says otherwise.
+template <class Stored, int own_count = 16 / static_cast<int>(sizeof(Stored))>
 struct StatePiece {
-  static constexpr int count = 16 / static_cast<int>(sizeof(Stored)), words = 4,
-                       of_word = count / words;
+  static constexpr int count = own_count, bytes = count * static_cast<int>(sizeof(Stored)),
+                       words = bytes / 4, of_word = count / words;
+  static_assert(bytes == 8 || bytes == 16);
+  using Bits = std::conditional_t<bytes == 16, uint4, uint2>;
 
-  static __device__ void widen(uint4 bits, float (&s)[count]) {
+  static __device__ void widen(Bits bits, float (&s)[count]) {
     const auto word = std::bit_cast<Words>(bits);
 #pragma unroll
     for (int i = 0; i < words; ++i)
@@ -177,7 +179,7 @@ struct StatePiece {
         s[2 * i + 1] = widened(Stored::from_bits(static_cast<std::uint16_t>(word.at[i] >> 16)));
       }
   }
-  static __device__ uint4 narrow(const float (&s)[count]) {
+  static __device__ Bits narrow(const float (&s)[count]) {
     Words word;
 #pragma unroll
     for (int i = 0; i < words; ++i)
@@ -185,11 +187,11 @@ struct StatePiece {
         word.at[i] = __float_as_uint(s[i]);
       else
         word.at[i] = pair_of<Stored>(s[2 * i], s[2 * i + 1]);
-    return std::bit_cast<uint4>(word);
+    return std::bit_cast<Bits>(word);
   }
 
  private:
-  struct alignas(16) Words {
+  struct alignas(bytes) Words {
     std::uint32_t at[words];
   };
 };

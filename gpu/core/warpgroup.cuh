@@ -28,6 +28,24 @@ __device__ inline float sum_of_warp(float x) {
   return x;
 }
 
+// Eight sums over groups of `lanes` lanes, a power of two of at least 8: that of y[i] in lane
+// i lanes / 8 of the group and those behind it. Each lane's y is added to that of the lane half a
+// group away, then a quarter, and so on.
+__device__ inline float sum_of_eight(float (&y)[8], int lanes) {
+  int distance = lanes / 2;
+#pragma unroll
+  for (int half = 4; half > 0; half /= 2, distance /= 2) {
+    const bool upper = (lane_index() & distance) != 0;
+#pragma unroll
+    for (int i = 0; i < half; ++i) {
+      const float mine = upper ? y[i + half] : y[i], other = upper ? y[i] : y[i + half];
+      y[i] = mine + __shfl_xor_sync(~0u, other, distance);
+    }
+  }
+  for (; distance > 0; distance /= 2) y[0] += __shfl_xor_sync(~0u, y[0], distance);
+  return y[0];
+}
+
 // A kernel parameter that is to stay in a register: the compiler would load it at every use.
 __device__ inline float in_register(float x) { return __shfl_sync(~0u, x, 0); }
 

@@ -94,18 +94,7 @@ __device__ float output_of_rank(const RowBlock<own_rows>& s, float4 c, int lanes
   float y[own_rows];
 #pragma unroll
   for (int j = 0; j < own_rows; ++j) y[j] = output_of_four(s[j], c);
-  int distance = lanes_a_row / 2;
-#pragma unroll
-  for (int half = own_rows / 2; half > 0; half /= 2, distance /= 2) {
-    const bool upper = (lane_index() & distance) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float mine = upper ? y[i + half] : y[i], other = upper ? y[i] : y[i + half];
-      y[i] = mine + __shfl_xor_sync(~0u, other, distance);
-    }
-  }
-  for (; distance > 0; distance /= 2) y[0] += __shfl_xor_sync(~0u, y[0], distance);
-  return y[0];
+  return sum_of_eight(y, lanes_a_row);
 }
 
 // ---- kernel

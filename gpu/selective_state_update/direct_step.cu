@@ -26,6 +26,7 @@
 #include "gpu/core/direct_load.cuh"
 #include "gpu/core/load_index.cuh"
 #include "gpu/core/state_rows.hpp"
+#include "gpu/core/warpgroup.cuh"
 #include "gpu/selective_state_update/direct_step.hpp"
 
 namespace groundstate::gpu::selective_state_update {
@@ -45,27 +46,6 @@ struct Arguments {
 
 __device__ float time_step(float d, bool softplus) {
   return softplus && d <= 20.0f ? log1pf(expf(d)) : d;
-}
-
-// Eight sums over the lanes of a row: that of row (lane mod L) / (L / 8), in each lane.
-template <int lanes>
-__device__ float sum_of_rows(float (&y)[own_rows]) {
-  int distance = lanes;
-#pragma unroll
-  for (int half = own_rows / 2; half > 0; half /= 2) {
-    distance /= 2;
-    const bool upper = (threadIdx.x & static_cast<unsigned>(distance)) != 0;
-#pragma unroll
-    for (int i = 0; i < half; ++i) {
-      const float mine = upper ? y[i + half] : y[i], other = upper ? y[i] : y[i + half];
-      y[i] = mine + __shfl_xor_sync(~0u, other, distance);
-    }
-  }
-  float sum = y[0];
-#pragma unroll
-  for (distance = lanes / own_rows / 2; distance > 0; distance /= 2)
-    sum += __shfl_xor_sync(~0u, sum, distance);
-  return sum;
 }
 
 template <class Stored, int lanes>
@@ -107,10 +87,7 @@ __global__ void __launch_bounds__(most_warps* warp, sizeof(Stored) == 2 ? 6 : 7)
 #pragma unroll
   for (int i = 0; i < own_rows; ++i) stored[i] = exists ? from[i * lanes] : uint4{};
 
-  const Lane own{.batch = sequence, .length = 1, .given = 1, .source = source};
-  LaneIndices<Space::device, Any> indices;
-  indices.destination = a.destination;
-  const Index to = destination(indices, a.options, sequence, own, 0, LoadIndex{});
+  const Index to = destination_of(a.destination, a.options, sequence, source, Time{0}, LoadIndex{});
   uint4* const back = rows_of(to);
   const bool stores = exists && to != nowhere;
   const float d = time_step(a.dt.value(dt_bits) + a.dt_bias.value(bias_bits), a.options.softplus),
@@ -133,7 +110,7 @@ __global__ void __launch_bounds__(most_warps* warp, sizeof(Stored) == 2 ? 6 : 7)
     }
     if (stores) back[i * lanes] = Piece::narrow(s);
   }
-  float sum = sum_of_rows<lanes>(y);
+  float sum = sum_of_eight(y, lanes);
   if (a.D.size != 0) sum = fmaf(x, a.D.value(D_bits), sum);
   if (a.z.size != 0) {
     const float z = a.z.value(z_bits);

@@ -88,16 +88,25 @@ constexpr Lane lane(const LaneIndices<space, Element>& x, const LaneRules& rules
 
 inline constexpr Index nowhere = -1;
 
+// What destination() gives where a token has a slot of its own, or is the last of its lane: the
+// slot that `slots` names, else the lane's source.
+template <class Slots, class Load>
+constexpr Index destination_of(const Slots& slots, const LaneRules& rules, Index sequence,
+                               Index source, Time t, const Load& load) {
+  if (!rules.update_state) return nowhere;
+  if (!slots) return source;
+  const Index slot = load(slots, Sequence{sequence}, t);
+  return is_padding(rules, slot) ? nowhere : slot;
+}
+
 // The slot in which a lane that is no padding stores its states after its token t, or nowhere.
 template <Space space, class Element, class Load>
 constexpr Index destination(const LaneIndices<space, Element>& x, const LaneRules& rules,
                             Index sequence, const Lane& own, Index t, const Load& load) {
-  if (!rules.update_state) return nowhere;
   const bool every_token = x.destination && x.destination.template extent<Time>() > 1;
   if (!every_token && t + 1 < own.length) return nowhere;
-  if (!x.destination) return own.source;
-  const Index slot = load(x.destination, Sequence{sequence}, Time{every_token ? t : 0});
-  return is_padding(rules, slot) ? nowhere : slot;
+  return destination_of(x.destination, rules, sequence, own.source, Time{every_token ? t : 0},
+                        load);
 }
 
 inline constexpr auto load_index = [](const auto& view, auto... at) {

@@ -15,7 +15,7 @@
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
 #include "gpu/mamba3_step/direct_step.hpp"
-#include "tests/gpu/pool_of_two.hpp"
+#include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::mamba3_step {
@@ -158,7 +158,7 @@ class Mamba3StepPool : public testing::TestWithParam<PoolCase> {
   }
 };
 
-// A pool whose second slot begins behind 2^31 elements gives what a dense pool gives.
+// A slot behind 2^31 elements gets what the same one of a dense pool gets.
 TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
   const auto& [name, type, n, by_registers] = GetParam();
   const Index slot = n.heads * n.value * n.state;
@@ -180,7 +180,7 @@ TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
   fill(x.B, -0.1);
   fill(x.C, 0.1);
   fill(x.outproj, 0.5);
-  const Buffer source = uploaded("source", std::vector<std::int32_t>{1});
+  const Buffer source = uploaded("source", std::vector<std::int32_t>{far_slot});
   x.lanes.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
   for (const bool fast : {false, true})
     expect_a_far_slot_gets_the_same_bits(
@@ -206,12 +206,13 @@ TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
         });
 }
 
-constexpr Example few_rows{.lanes = 1, .slots = 2}, whole_layer{.lanes = 1,
-                                                                .ranks = 4,
-                                                                .value = 64,
-                                                                .state = 128,
-                                                                .slots = 2,
-                                                                .tokens = ElementType::bfloat16};
+constexpr Example few_rows{.lanes = 1, .slots = slots_to_far},
+    whole_layer{.lanes = 1,
+                .ranks = 4,
+                .value = 64,
+                .state = 128,
+                .slots = slots_to_far,
+                .tokens = ElementType::bfloat16};
 INSTANTIATE_TEST_SUITE_P(
     , Mamba3StepPool,
     testing::Values(PoolCase{"shared_bf16", ElementType::bfloat16, few_rows, false},

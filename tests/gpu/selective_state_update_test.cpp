@@ -12,7 +12,7 @@
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
 #include "gpu/selective_state_update/direct_step.hpp"
-#include "tests/gpu/pool_of_two.hpp"
+#include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::selective_state_update {
@@ -100,11 +100,11 @@ class SelectiveStateUpdatePool : public testing::TestWithParam<ElementType> {
   }
 };
 
-// A pool whose second slot begins behind 2^31 elements gives what a dense pool gives: codes through
+// A slot behind 2^31 elements gets what the same one of a dense pool gets: codes through
 // shared memory, numbers by way of registers.
 TEST_P(SelectiveStateUpdatePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
   const ElementType type = GetParam();
-  const Example n{.lanes = 1, .state = 64, .slots = 2};
+  const Example n{.lanes = 1, .state = 64, .slots = slots_to_far};
   const Index slot = n.heads * n.value * n.state;
   const auto numbers = [](Index count, float first) {
     std::vector<float> result;
@@ -115,12 +115,13 @@ TEST_P(SelectiveStateUpdatePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
                dt = uploaded("dt", numbers(n.heads, 0.1f)), A = uploaded("A", numbers(n.heads, -1)),
                B = uploaded("B", numbers(n.state, -0.1f)),
                C = uploaded("C", numbers(n.state, 0.1f)),
-               source = uploaded("source", std::vector<std::int32_t>{1});
+               source = uploaded("source", std::vector<std::int32_t>{far_slot});
   for (const bool fast : {false, true})
     expect_a_far_slot_gets_the_same_bits(
         type, slot, [&](std::byte* pool, Index stride, std::vector<std::byte>& output) {
           const Buffer out("out", sizeof(float) * static_cast<std::size_t>(n.heads * n.value));
-          const Buffer own_scale = uploaded("scale", numbers(2 * n.heads * n.value, 0.01f));
+          const Buffer own_scale =
+              uploaded("scale", numbers(slots_to_far * n.heads * n.value, 0.01f));
           DeviceInputs in = n.inputs();
           in.x = {ElementType::float32, x.data(), in.x.extents(), in.x.strides()};
           in.dt = {ElementType::float32, dt.data(), in.dt.extents(), in.dt.strides()};
