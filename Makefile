@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_FILES ?= 10000
 configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
 
-.PHONY: demo test sanitize hopper fuzz portable bench bench-gpu calibrate calibrate-gpu format clean packages
+.PHONY: demo test sanitize sanitize-gpu hopper fuzz portable bench bench-gpu calibrate calibrate-gpu format clean packages
 
 demo: packages
 	$(call configure_and_build,cpu) --target groundstate
@@ -26,6 +26,16 @@ test: packages
 sanitize hopper: packages
 	$(call configure_and_build,$@)
 	ctest --preset $@
+
+# The tools of compute-sanitizer over the kernels of the quick preset, side by side; on a machine with a GPU, with the
+# build that is there.
+tools = memcheck racecheck initcheck synccheck
+sanitize-gpu:
+	mkdir -p reports/sanitize-gpu
+	printf '%s\n' $(tools) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I '{}' sh -c \
+	  'compute-sanitizer --tool {} --error-exitcode 1 $(GROUNDSTATE) record @data/quick.cases --no-contracts \
+	  --no-isolation --no-pictures -o reports/sanitize-gpu/{}.h5 > reports/sanitize-gpu/{}.log 2>&1; \
+	  code=$$?; echo "{}: exit code $$code, $$(tail -n 1 reports/sanitize-gpu/{}.log)"; exit $$code'
 
 # Each target of tests/fuzz/ for FUZZ_SECONDS, then FUZZ_FILES mutated files through `compare`. Needs
 # clang, libFuzzer and libomp, which are installed too.

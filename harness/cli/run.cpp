@@ -32,8 +32,8 @@ namespace {
 struct Options {
   CaseRunning running;
   std::string output, save;
-  bool json = false, no_contracts = false, resume = false, determinism = false, checks = false,
-       certificate = false, stages = false;
+  bool json = false, resume = false, determinism = false, checks = false, certificate = false,
+       stages = false;
 };
 
 // Writes inputs once a case and the outputs of every path, its stages where there are any.
@@ -69,13 +69,12 @@ class Saver {
 int run(const Options& options) {
   const std::vector<CaseEntry> entries = expand_arguments(options.running.cases);
   RunOptions how = options.running.options(entries);
-  how.equalities = !options.no_contracts;
   how.determinism = options.determinism;
   how.checks = options.checks;
   how.certificate = options.certificate;
   how.stages = options.stages;
   if (options.determinism) {
-    if (options.no_contracts)
+    if (options.running.no_contracts)
       throw UsageError(
           "--determinism sets contracts beside what is observed: not together with "
           "--no-contracts");
@@ -199,7 +198,6 @@ void add_run(CLI::App& app, Action& action) {
   verb->add_flag(
       "--stages", options->stages,
       "Judge the intermediates of chunked paths as well, and name the first that diverges");
-  verb->add_flag("--no-contracts", options->no_contracts, "Leave the bitwise contracts out");
   verb->add_flag("--json", options->json, "JSON Lines on standard output");
   verb->callback([options, &action] { action = [options] { return run(*options); }; });
 }

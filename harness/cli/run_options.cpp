@@ -29,6 +29,7 @@ void CaseRunning::declare(CLI::App& verb) {
       ->check(time_out_option);
   verb.add_flag("--no-isolation", no_isolation,
                 "Run in this process, for debuggers: a crash ends everything");
+  verb.add_flag("--no-contracts", no_contracts, "Leave the bitwise contracts out");
   verb.add_flag("--details", details, "A table for each case, however many there are");
   verb.add_flag("--progress", progress, "Progress on standard error even when it is no terminal");
 }
@@ -36,6 +37,7 @@ void CaseRunning::declare(CLI::App& verb) {
 RunOptions CaseRunning::options(const std::vector<CaseEntry>& entries) const {
   RunOptions how;
   how.paths = paths;
+  how.equalities = !no_contracts;
   how.max_flops = max_cost;
   how.max_bytes = max_memory * 0x1p30;
   how.tick = check_interrupt;

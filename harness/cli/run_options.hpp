@@ -15,7 +15,7 @@ struct CaseRunning {
   std::string pairs = "auto";
   double max_cost = 1e12, max_memory = 4;
   std::optional<double> time_out;
-  bool progress = false, details = false, no_isolation = false;
+  bool progress = false, details = false, no_isolation = false, no_contracts = false;
 
   void declare(CLI::App& verb);
 

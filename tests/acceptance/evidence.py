@@ -70,6 +70,20 @@ class Evidence(ProgramTest):
 
     # ---- as it was recorded
 
+    def test_without_contracts_there_are_the_same_outputs(self):
+        def records(*options):
+            with h5py.File(self.recorded(CASE, *options), "r") as file:
+                (name,) = [key for key in file if key != "origin"]
+                return [json.loads(line) for line in text_of(file[name], "record").splitlines()]
+
+        whole, bare = records(), records("--no-contracts")
+        self.assertTrue(any("equality" in each for each in whole))
+        self.assertFalse(any("equality" in each for each in bare))
+        outputs = [[each["outputs"] for each in own if "outputs" in each] for own in (whole, bare)]
+        self.assertEqual(len(outputs[0]), 2)
+        self.assertEqual(*outputs)
+        self.assertIn("0 of them failed, 0 STALE; 0 bitwise contracts", self.succeeds("judge", self.at("evidence.h5")))
+
     def test_evidence_passes_and_is_small(self):
         path = self.recorded()
         out = self.succeeds("judge", path)
