@@ -1,6 +1,9 @@
 #include "harness/run/scale.hpp"
 
+#include <algorithm>
+
 #include "harness/judge/sensitivity.hpp"
+#include "reference/core/parallel.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -29,10 +32,19 @@ PairScale measure_scale(const Judgeable& op, const Case& c, const Tensors& input
             : scale.oracle;
     std::vector<Sensitivity> fields;
     for (const Matrix<double>& output : centre) fields.emplace_back(output);
-    for (int run = 0; run < runs; ++run) {
-      const PairOutputs disturbed = op.oracle(
-          c, inputs, pair, {field, seed, static_cast<std::uint32_t>(run), pair.number, interval});
-      for (std::size_t i = 0; i < fields.size(); ++i) fields[i].add(disturbed[i]);
+    // As many at once as there are threads, and no more are held.
+    const bool alone = pair.length >= long_pair && !in_parallel();
+    const int together = alone ? std::min(runs, threads()) : 1;
+    for (int begin = 0; begin < runs; begin += together) {
+      std::vector<PairOutputs> disturbed(
+          static_cast<std::size_t>(std::min(together, runs - begin)));
+      parallel_for(static_cast<Index>(disturbed.size()), [&](Index i) {
+        disturbed[static_cast<std::size_t>(i)] =
+            op.oracle(c, inputs, pair,
+                      {field, seed, static_cast<std::uint32_t>(begin + i), pair.number, interval});
+      });
+      for (const PairOutputs& run : disturbed)
+        for (std::size_t i = 0; i < fields.size(); ++i) fields[i].add(run[i]);
     }
     PairOutputs result;
     for (const Sensitivity& field_of_output : fields) result.push_back(field_of_output.field());

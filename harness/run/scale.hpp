@@ -31,6 +31,9 @@ struct PairScale {
                      bool with_open) const;
 };
 
+// Tokens from which on the perturbed runs of one pair share the threads, where pairs do not.
+inline constexpr Index long_pair = 4096;
+
 PairScale measure_scale(const Judgeable& op, const Case& c, const Tensors& inputs, const Pair& pair,
                         const WantedFields& wanted, bool sampled);
 

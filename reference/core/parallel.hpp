@@ -17,6 +17,8 @@ namespace groundstate {
 
 inline void set_threads(int threads) { omp_set_num_threads(threads); }
 inline int threads() { return omp_get_max_threads(); }
+// Within a body of parallel_for() that runs beside others: a loop in it stays on its thread.
+inline bool in_parallel() { return omp_in_parallel() != 0; }
 
 // Ends the threads that wait for the next loop; it will start others. Before a fork: the child is a
 // copy of one thread, and its first loop would wait forever for the ones it does not have.
