@@ -323,18 +323,19 @@ list speed_data(const Overview& overview) {
   list rows;
   for (const ComparedTiming& own : overview.timings) {
     const BenchRow& row = own.timing->row;
-    rows.push_back(object{{"first", data(own.first)},
-                          {"status", std::string(name_of(row.status))},
-                          {"case", row.case_text},
-                          {"path", path_and_library(row)},
-                          {"device", row.device},
-                          {"spread", spread(row)},
-                          {"gigaflops", gigaflops(row)},
-                          {"gigabytes", gigabytes(row)},
-                          {"share", share(row)},
-                          {"ratio", own.ratio ? fmt::format("{:.2f}", *own.ratio) : ""},
-                          {"libraries", fmt::format("{}", fmt::join(own.libraries, "; "))},
-                          {"note", row.note}});
+    object entry{{"first", data(own.first)},
+                 {"status", std::string(name_of(row.status))},
+                 {"case", row.case_text},
+                 {"path", path_and_library(row)},
+                 {"device", row.device},
+                 {"spread", spread(row)},
+                 {"gigaflops", gigaflops(row)},
+                 {"gigabytes", gigabytes(row)},
+                 {"share", share(row)},
+                 {"ratio", own.ratio ? fmt::format("{:.2f}", *own.ratio) : ""},
+                 {"libraries", fmt::format("{}", fmt::join(own.libraries, "; "))}};
+    put(entry, "note", row.note);
+    rows.push_back(entry);
   }
   return rows;
 }

@@ -33,8 +33,7 @@ std::vector<std::string> other_libraries(const ReportedTiming* own, const Group&
       continue;
     names.push_back(name);
     if (const ReportedTiming* const other = fastest(group, &name))
-      result.push_back(
-          fmt::format("{:.2f} {}", median(other) / median(own), path_and_library(other->row)));
+      result.push_back(fmt::format("{:.2f} {}", median(other) / median(own), name));
   }
   return result;
 }

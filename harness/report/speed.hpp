@@ -30,7 +30,7 @@ struct ComparedTiming {
   bool first = false;  // of its case and device
   // Its median over that of the fastest row of the same case and device.
   std::optional<double> ratio;
-  // Times as fast as the fastest row of each other library there: "1.31 chunk (fla 0.4.1)".
+  // Times as fast as the fastest row of each other library there: "1.31 fla 0.4.1".
   std::vector<std::string> libraries;
 };
 
