@@ -9,7 +9,7 @@
 // the instructions of exchanges between lanes.
 //
 // Rounding points: the state where it is stored, out as it is stored. exp is CUDA's in fp32.
-// Limits: direct_step(): 16-bit tokens; A, dt, trap, D in fp32; R 1 or 4.
+// Limits: direct_step(): 16-bit tokens; A, dt, trap, D in fp32; R 1 or 4; strides below 2^31 bytes.
 // Bytes: step.cu.
 // Measured on an H200, H48 P64 N128 R4, every group its own B and C, B 8 / 64 / 256
 // (data/timings_h200.jsonl): fp32 13.2 / 61.8 / 221 us, 83 / 93 / 98 % of a copy of the same bytes,
