@@ -283,7 +283,8 @@ CaseJudgement judge_case(const Judgeable& op, const Case& c, const Tensors& inpu
     const auto has_sensitivities = [&](Index i) {
       return bool{sampled[static_cast<std::size_t>(begin + i)]};
     };
-    const auto measure = [&](Index i) {
+    const std::span own_pairs(pairs.begin() + begin, static_cast<std::size_t>(size));
+    for_each_pair(own_pairs, has_sensitivities, [&](Index i) {
       const auto number = static_cast<std::size_t>(begin + i);
       Measured& own = measured[static_cast<std::size_t>(i)];
       own.scale = measure_scale(op, c, inputs, pairs[number], wanted, sampled[number]);
@@ -298,16 +299,7 @@ CaseJudgement judge_case(const Judgeable& op, const Case& c, const Tensors& inpu
                                 ? forms(op, c, inputs, pairs[number], own.scale, candidate)
                                 : PairOutputs());
       }
-    };
-    Index slow = 0;
-    for (Index i = 0; i < size; ++i) slow += has_sensitivities(i);
-    // Few long pairs with sensitivities come one by one: their perturbed runs share the threads.
-    const bool one_by_one = largest >= long_pair && (slow == 1 || 4 * slow <= threads());
-    parallel_for(size, [&](Index i) {
-      if (!one_by_one || !has_sensitivities(i)) measure(i);
     });
-    for (Index i = 0; one_by_one && i < size; ++i)
-      if (has_sensitivities(i)) measure(i);
     // Every judge sees the pairs in their order; the judges are independent of each other.
     const auto outputs = static_cast<Index>(specs.size());
     parallel_for(static_cast<Index>(candidates.size()) * outputs, [&](Index job) {

@@ -38,9 +38,11 @@ void write_oracle(const Operator& op, const Case& c, const Tensors& inputs,
   const Index batch = 4 * threads();
   for (Index begin = 0; begin < count; begin += batch) {
     std::vector<PairScale> scales(static_cast<std::size_t>(std::min(batch, count - begin)));
-    parallel_for(static_cast<Index>(scales.size()), [&](Index i) {
-      scales[static_cast<std::size_t>(i)] =
-          measure_scale(op, c, inputs, pairs[static_cast<std::size_t>(begin + i)], wanted, true);
+    const std::span own_pairs(pairs.begin() + begin, scales.size());
+    const auto all_have_sensitivities = [](Index) { return true; };
+    for_each_pair(own_pairs, all_have_sensitivities, [&](Index i) {
+      const auto number = static_cast<std::size_t>(i);
+      scales[number] = measure_scale(op, c, inputs, own_pairs[number], wanted, true);
     });
     for (std::size_t i = 0; i < scales.size(); ++i)
       for (std::size_t k = 0; k < specs.size(); ++k) {

@@ -9,6 +9,8 @@ namespace groundstate::harness {
 namespace {
 
 constexpr int open_runs = 2;
+// Of so many tokens a pair is long enough for its runs to share the threads.
+constexpr Index long_pair = 4096;
 
 }  // namespace
 
@@ -57,6 +59,22 @@ PairScale measure_scale(const Judgeable& op, const Case& c, const Tensors& input
     scale.gate[g_interval] = measure(Field::gate, g_interval, perturbed_runs);
   if (wanted.open) scale.open = measure(Field::open, 1, open_runs);
   return scale;
+}
+
+void for_each_pair(std::span<const Pair> pairs, const std::function<bool(Index)>& sampled,
+                   const std::function<void(Index)>& measure) {
+  std::vector<Index> slow, others;
+  for (Index i = 0; i < static_cast<Index>(pairs.size()); ++i) {
+    const bool is_slow = pairs[static_cast<std::size_t>(i)].length >= long_pair && sampled(i);
+    (is_slow ? slow : others).push_back(i);
+  }
+  if (slow.size() > 1 && 4 * static_cast<Index>(slow.size()) > threads()) {
+    others.insert(others.begin(), slow.begin(), slow.end());
+    slow.clear();
+  }
+  parallel_for(static_cast<Index>(others.size()),
+               [&](Index i) { measure(others[static_cast<std::size_t>(i)]); });
+  for (const Index i : slow) measure(i);
 }
 
 double oracle_runs(const WantedFields& wanted) {

@@ -6,8 +6,10 @@
 // for fp16 operands.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "harness/judge/scaled_error.hpp"
@@ -31,11 +33,13 @@ struct PairScale {
                      bool with_open) const;
 };
 
-// Tokens from which on the perturbed runs of one pair share the threads, where pairs do not.
-inline constexpr Index long_pair = 4096;
-
 PairScale measure_scale(const Judgeable& op, const Case& c, const Tensors& inputs, const Pair& pair,
                         const WantedFields& wanted, bool sampled);
+
+// Calls measure(i) for each of the pairs, side by side; few long ones with sensitivities come one
+// by one, since the runs of measure_scale() then share the threads.
+void for_each_pair(std::span<const Pair> pairs, const std::function<bool(Index)>& sampled,
+                   const std::function<void(Index)>& measure);
 
 // Runs of the oracle that it takes.
 double oracle_runs(const WantedFields& wanted);

@@ -15,6 +15,7 @@
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
 #include "gpu/mamba3_step/direct_step.hpp"
+#include "tests/gpu/buffers.hpp"
 #include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
@@ -136,14 +137,26 @@ TEST(Mamba3StepOnDevice, PartsOfAStageDoNotOverlap) {
   EXPECT_EQ(stage.engine_bytes, 4u * (3 * 32 + 8 + 3 * 8));
 }
 
-// ---- on a device
-
-template <class T>
-Buffer uploaded(const char* name, const std::vector<T>& values) {
-  Buffer memory(name, values.size() * sizeof(T));
-  memory.upload(values.data(), memory.size());
-  return memory;
+// Pools whose slots are 2^31 bytes apart go through shared memory. Nothing is launched.
+TEST(Mamba3StepOnDevice, ADirectStepLeavesWideStridesAlone) {
+  const Example n{.ranks = 4, .value = 64, .state = 128, .tokens = ElementType::bfloat16};
+  alignas(16) std::byte somewhere[16];
+  const auto place = [&](auto&... views) {
+    ((views = {views.type(), somewhere, views.extents(), views.strides()}), ...);
+  };
+  DeviceInputs x = n.inputs();
+  place(x.x, x.A, x.dt, x.trap, x.B, x.C, x.outproj, x.lanes.source);
+  for (const ElementType type : {ElementType::float32, ElementType::bfloat16}) {
+    DeviceOutputs y = n.outputs(type);
+    place(y.out, y.state, y.k_state, y.x_state);
+    auto strides = y.state.strides();
+    strides[0] = (Index{1} << 31) / static_cast<Index>(size_of(type));
+    y.state = {type, somewhere, y.state.extents(), strides};
+    EXPECT_FALSE(direct_step(x, {}, y, {}));
+  }
 }
+
+// ---- on a device
 
 struct PoolCase {
   const char* name;
@@ -180,20 +193,20 @@ TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
   fill(x.B, -0.1);
   fill(x.C, 0.1);
   fill(x.outproj, 0.5);
-  const Buffer source = uploaded("source", std::vector<std::int32_t>{far_slot});
-  x.lanes.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
   for (const bool fast : {false, true})
     expect_a_far_slot_gets_the_same_bits(
-        type, slot, [&](std::byte* pool, Index stride, std::vector<std::byte>& output) {
+        type, slot, [&](std::byte* pool, const FarPlace& at, std::vector<std::byte>& output) {
+          const Buffer source = uploaded("source", std::vector{static_cast<std::int32_t>(at.slot)});
+          x.lanes.source = {ElementType::int32, source.data(), {1, 1}, {1, 1}};
           DeviceOutputs y = n.outputs(type);
           fill(y.k_state, 0.2);
           fill(y.x_state, 0.4);
           const Buffer out("out", static_cast<std::size_t>(n.heads * n.value) * size_of(n.tokens));
           y.out = {n.tokens, out.data(), y.out.extents(), y.out.strides()};
           auto strides = y.state.strides();
-          strides[0] = stride;
+          strides[0] = at.stride;
           y.state = {type, pool, y.state.extents(), strides};
-          if (fast && by_registers) {
+          if (fast && by_registers && at.stride < beyond_31_bits) {
             ASSERT_TRUE(direct_step(x, {}, y, {}));
           } else if (fast) {
             step(x, {}, y, {});

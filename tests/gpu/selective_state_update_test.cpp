@@ -12,6 +12,7 @@
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
 #include "gpu/selective_state_update/direct_step.hpp"
+#include "tests/gpu/buffers.hpp"
 #include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
@@ -87,13 +88,6 @@ TEST(SelectiveStateUpdateOnDevice, AStepOfNothingIsNothing) {
 
 // ---- on a device
 
-template <class T>
-Buffer uploaded(const char* name, const std::vector<T>& values) {
-  Buffer memory(name, values.size() * sizeof(T));
-  memory.upload(values.data(), memory.size());
-  return memory;
-}
-
 class SelectiveStateUpdatePool : public testing::TestWithParam<ElementType> {
   void SetUp() override {
     if (!device_name()) GTEST_SKIP() << "no CUDA device here";
@@ -114,11 +108,11 @@ TEST_P(SelectiveStateUpdatePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
   const Buffer x = uploaded("x", numbers(n.heads * n.value, -0.2f)),
                dt = uploaded("dt", numbers(n.heads, 0.1f)), A = uploaded("A", numbers(n.heads, -1)),
                B = uploaded("B", numbers(n.state, -0.1f)),
-               C = uploaded("C", numbers(n.state, 0.1f)),
-               source = uploaded("source", std::vector<std::int32_t>{far_slot});
+               C = uploaded("C", numbers(n.state, 0.1f));
   for (const bool fast : {false, true})
     expect_a_far_slot_gets_the_same_bits(
-        type, slot, [&](std::byte* pool, Index stride, std::vector<std::byte>& output) {
+        type, slot, [&](std::byte* pool, const FarPlace& at, std::vector<std::byte>& output) {
+          const Buffer source = uploaded("source", std::vector{static_cast<std::int32_t>(at.slot)});
           const Buffer out("out", sizeof(float) * static_cast<std::size_t>(n.heads * n.value));
           const Buffer own_scale =
               uploaded("scale", numbers(slots_to_far * n.heads * n.value, 0.01f));
@@ -135,7 +129,7 @@ TEST_P(SelectiveStateUpdatePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
             y.scale = {ElementType::float32, own_scale.data(), y.scale.extents(),
                        y.scale.strides()};
           auto strides = y.state.strides();
-          strides[0] = stride;
+          strides[0] = at.stride;
           y.state = {type, pool, y.state.extents(), strides};
           if (!fast) {
             const Buffer workspace("workspace", recurrent_workspace(in, y, {}));

@@ -22,6 +22,7 @@
 #include "gpu/core/check.hpp"
 #include "gpu/core/device.hpp"
 #include "reference/simple_gla/backward.hpp"
+#include "tests/gpu/buffers.hpp"
 #include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/simple_gla_problem.hpp"
 
@@ -296,14 +297,12 @@ TEST_P(LargePool, OffsetsBeyond2To31ElementsReachTheirSlot) {
     const auto& extents = p.y.final_state.extents();
     const Index slot = elements(p.y.final_state);
     const Buffer& o = p.results().front();
-    const std::int32_t far = far_slot;
-    const Buffer named("slots", sizeof(far));
-    named.upload(&far, sizeof(far));
     expect_a_far_slot_gets_the_same_bits(
-        type, slot, [&](std::byte* pool, Index stride, std::vector<std::byte>& output) {
+        type, slot, [&](std::byte* pool, const FarPlace& at, std::vector<std::byte>& output) {
+          const Buffer named = uploaded("slots", std::vector{static_cast<std::int32_t>(at.slot)});
           check(cudaMemset(o.data(), 0xff, o.size()));
           auto strides = p.y.final_state.strides();
-          strides[0] = stride;
+          strides[0] = at.stride;
           step(without_state(p.x),
                {type, pool, {slots_to_far, extents[1], extents[2], extents[3]}, strides},
                {reinterpret_cast<const std::int32_t*>(named.data()), {1}}, options, p.y.output, {});

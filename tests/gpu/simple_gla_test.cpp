@@ -13,6 +13,7 @@
 #include "gpu/core/buffer.hpp"
 #include "gpu/core/device.hpp"
 #include "reference/core/philox.hpp"
+#include "tests/gpu/buffers.hpp"
 #include "tests/gpu/row_major_view.hpp"
 
 namespace groundstate::gpu::simple_gla {
@@ -220,12 +221,6 @@ struct Filled {
     buffer.upload(host.data(), host.size());
   }
 };
-
-std::vector<std::byte> bytes_of(const Buffer& buffer) {
-  std::vector<std::byte> bytes(buffer.size());
-  buffer.download(bytes.data(), bytes.size());
-  return bytes;
-}
 
 class Step : public testing::TestWithParam<ElementType> {
   void SetUp() override {
