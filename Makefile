@@ -27,16 +27,9 @@ sanitize hopper: packages
 	$(call configure_and_build,$@)
 	ctest --preset $@
 
-# The tools of compute-sanitizer over the kernels of the quick preset and the one that it leaves out, the direct step of
-# Mamba-3, side by side; on a machine with a GPU, with the build that is there.
-tools = memcheck racecheck initcheck synccheck
-direct = "mamba3_step B=13 H=48 z=random padding=interleaved state_dtype=fp32,bf16"
+# With the build that is there, on a machine with a GPU.
 sanitize-gpu:
-	mkdir -p reports/sanitize-gpu
-	printf '%s\n' $(tools) | OMP_NUM_THREADS=1 xargs -P $(JOBS) -I '{}' sh -c \
-	  'compute-sanitizer --tool {} --error-exitcode 1 $(GROUNDSTATE) record @data/quick.cases $(direct) --no-contracts \
-	  --no-isolation --no-pictures -o reports/sanitize-gpu/{}.h5 > reports/sanitize-gpu/{}.log 2>&1; \
-	  code=$$?; echo "{}: exit code $$code, $$(tail -n 1 reports/sanitize-gpu/{}.log)"; exit $$code'
+	tests/acceptance/sanitize_gpu.sh $(GROUNDSTATE) $(JOBS)
 
 # Each target of tests/fuzz/ for FUZZ_SECONDS, then FUZZ_FILES mutated files through `compare`. Needs
 # clang, libFuzzer and libomp, which are installed too.

@@ -34,6 +34,13 @@ __device__ Data* stepped(Data* from, int i, int stride) {
   return static_cast<Data*>(__cvta_global_to_generic(result));
 }
 
+// A stride of elements in bytes, as stepped() takes it; clears `fits` where 32 bits do not do.
+inline int byte_stride(Index stride, Index size, bool& fits) {
+  const auto bytes = static_cast<int>(stride * size);
+  fits = fits && bytes == stride * size;
+  return bytes;
+}
+
 // A tensor of one token as [sequence][head][channel]; none where `data` is null. Strides are in
 // bytes, of 32 bits: one multiplication each.
 struct TokenRows {
@@ -48,14 +55,13 @@ struct TokenRows {
                       Index channel) {
     if (data == nullptr) return {};
     const auto size = static_cast<Index>(size_of(type));
-    TokenRows rows{static_cast<std::byte*>(const_cast<void*>(data)),
-                   static_cast<int>(sequence * size),
-                   static_cast<int>(head * size),
-                   static_cast<int>(channel * size),
-                   static_cast<int>(size),
-                   type == ElementType::float16};
-    rows.fits = size <= 4 && rows.sequence == sequence * size && rows.head == head * size &&
-                rows.channel == channel * size;
+    TokenRows rows{static_cast<std::byte*>(const_cast<void*>(data))};
+    rows.sequence = byte_stride(sequence, size, rows.fits);
+    rows.head = byte_stride(head, size, rows.fits);
+    rows.channel = byte_stride(channel, size, rows.fits);
+    rows.size = static_cast<int>(size);
+    rows.is_fp16 = type == ElementType::float16;
+    rows.fits = rows.fits && size <= 4;
     return rows;
   }
   template <class HeadAxis, class ChannelAxis, class View>

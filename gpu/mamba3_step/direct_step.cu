@@ -40,7 +40,6 @@ namespace {
 namespace ptx = cuda::ptx;
 
 constexpr int warp = warp_threads, most_warps = 8, columns = 128, most_ranks = 4,
-              most_sequences = 3,
               halves = 2,        // of a row
     half_lanes = warp / halves,  // each has four columns of both halves
     own_rows = 4, pass_rows = warp / half_lanes * own_rows, passes = 2,
@@ -49,19 +48,18 @@ constexpr int warp = warp_threads, most_warps = 8, columns = 128, most_ranks = 4
 // Rows of 16-bit keys, [sequence or slot][head][rank]; strides in bytes.
 struct KeyRows {
   std::byte* data;
-  int lead, head, rank;
-  bool fits;  // strides and addresses
+  int lead = 0, head = 0, rank = 0;
+  bool fits = true;  // strides and addresses
 
   template <class LeadAxis, class HeadAxis, class View>
   static KeyRows of(const View& v) {
     constexpr Index size = 2, access = 8;
-    const Index lead = v.template stride<LeadAxis>() * size,
-                head = v.template stride<HeadAxis>() * size,
-                rank = v.template stride<Rank>() * size;
-    KeyRows rows{static_cast<std::byte*>(const_cast<void*>(v.data())), static_cast<int>(lead),
-                 static_cast<int>(head), static_cast<int>(rank), false};
-    rows.fits = v.template stride<State>() == 1 && rows.lead == lead && rows.head == head &&
-                rows.rank == rank && (lead | head | rank) % access == 0 &&
+    KeyRows rows{static_cast<std::byte*>(const_cast<void*>(v.data()))};
+    rows.lead = byte_stride(v.template stride<LeadAxis>(), size, rows.fits);
+    rows.head = byte_stride(v.template stride<HeadAxis>(), size, rows.fits);
+    rows.rank = byte_stride(v.template stride<Rank>(), size, rows.fits);
+    rows.fits = rows.fits && v.template stride<State>() == 1 &&
+                (rows.lead | rows.head | rows.rank) % access == 0 &&
                 reinterpret_cast<std::size_t>(rows.data) % access == 0;
     return rows;
   }
@@ -71,17 +69,33 @@ struct KeyRows {
   }
 };
 
+// The pool, [slot][head]; strides in bytes.
+struct States {
+  std::byte* data;
+  int slot = 0, head = 0;
+  bool fits = true;
+
+  template <class View>
+  static States of(const View& v) {
+    const auto size = static_cast<Index>(size_of(v.type()));
+    States states{static_cast<std::byte*>(v.data())};
+    states.slot = byte_stride(v.template stride<Slot>(), size, states.fits);
+    states.head = byte_stride(v.template stride<Head>(), size, states.fits);
+    return states;
+  }
+};
+
 struct Arguments {
   TokenRows A, dt, trap, D, x, z, out;
   TokenRows xproj, zproj, outproj;  // [rank][head][row]
+  TokenRows x_state;                // [slot][head][row]
   KeyRows B, C, k_state;
+  States state;
   Divisor heads_a_group;
-  LaneIndices<Space::device, Any> lanes;
+  View<Space::device, const Any, Sequence, Time> source, destination;
   Options options;
-  int sequences;
-  std::byte* state;
-  int slot, head;     // its strides in bytes
-  TokenRows x_state;  // [slot][head][row]
+  // `sharing` CTAs of a head work on the first sequences in turn, others on one of the rest each.
+  int sharing = 0, shared_sequences = 0;
 };
 
 // An element of known type, or the other value where there is no tensor.
@@ -148,8 +162,11 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
   constexpr int own_ranks = Sums<ranks>::own_ranks, groups = Sums<ranks>::groups;
   extern __shared__ __align__(128) std::byte shared[];
   auto& keys = *reinterpret_cast<Keys<ranks>*>(shared);
-  const auto head = static_cast<int>(blockIdx.x), stride = static_cast<int>(gridDim.y),
-             first_sequence = static_cast<int>(blockIdx.y);
+  const auto head = static_cast<int>(blockIdx.x), y_of_grid = static_cast<int>(blockIdx.y);
+  const bool shares = y_of_grid < a.sharing;
+  const int stride = shares ? a.sharing : 1,
+            first_sequence = shares ? y_of_grid : a.shared_sequences + y_of_grid - a.sharing,
+            end_sequence = shares ? a.shared_sequences : first_sequence + 1;
   const int lane = static_cast<int>(threadIdx.x % warp),
             own_warp = static_cast<int>(threadIdx.x / warp);
   auto& tile = reinterpret_cast<Tile*>(shared + sizeof(keys))[own_warp];
@@ -157,14 +174,12 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
   // A lane finds the slots of one sequence; those that are no padding are `left`.
   int source = nowhere, destination = nowhere;
   const int found = first_sequence + lane * stride;
-  const bool exists = found < a.sequences;
+  const bool exists = found < end_sequence;
   if (exists) {
-    const Index slot =
-        a.lanes.source ? load_integer(a.lanes.source, Sequence{found}, Time{0}) : Index{found};
-    const bool padding = a.lanes.source && is_padding(a.options, slot);
-    source = padding ? nowhere : static_cast<int>(slot);
+    const Index slot = a.source ? load_integer(a.source, Sequence{found}, Time{0}) : Index{found};
+    source = a.source && is_padding(a.options, slot) ? nowhere : static_cast<int>(slot);
     destination = static_cast<int>(
-        destination_of(a.lanes.destination, a.options, found, slot, Time{0}, LoadIndex{}));
+        destination_of(a.destination, a.options, found, slot, Time{0}, LoadIndex{}));
   }
 
   // Of x, z and out: a row and a group of ranks.
@@ -193,7 +208,7 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
                    *const first_z = a.z.element(0, head, row),
                    *const first_last = a.x_state.element(0, head, row),
                    *const first_out = a.out.element(0, head, row),
-                   *const first_state = stepped(a.state, head, a.head) +
+                   *const first_state = stepped(a.state.data, head, a.state.head) +
                                         own_warp * (warp_rows * columns * int{sizeof(Stored)});
   const auto ask = [&](Token<Key>& token, int sequence) {
     if (has_key) {
@@ -212,9 +227,10 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
     if (lane != 0) return;
     constexpr unsigned bytes = sizeof(typename Tile::Pass);
     tile.arrived[pass].arrive_expecting(bytes);
-    ptx::cp_async_bulk(ptx::space_cluster, ptx::space_global, &tile.pass[pass],
-                       stepped(first_state, slot, a.slot) + static_cast<unsigned>(pass) * bytes,
-                       bytes, tile.arrived[pass].word());
+    ptx::cp_async_bulk(
+        ptx::space_cluster, ptx::space_global, &tile.pass[pass],
+        stepped(first_state, slot, a.state.slot) + static_cast<unsigned>(pass) * bytes, bytes,
+        tile.arrived[pass].word());
   };
   const auto store_out = [&](int sequence, Key out) {
     *reinterpret_cast<Key*>(stepped(first_out, sequence, a.out.sequence)) = out;
@@ -231,6 +247,7 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
     for (Barrier& barrier : tile.arrived) barrier.init(1);
     fence_barrier_init();
   }
+  __syncwarp();
   int at = __ffs(left) - 1;
   const int first_slot = __shfl_sync(~0u, source, at);
   for (int pass = 0; pass < passes; ++pass) request(pass, first_slot);
@@ -281,9 +298,9 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
       ask_slot(token, next_slot);
     }
 
-    auto* back = reinterpret_cast<typename Piece::Bits*>(stepped(first_state, to, a.slot)) +
+    auto* back = reinterpret_cast<typename Piece::Bits*>(stepped(first_state, to, a.state.slot)) +
                  (first_row * warp + in_row);
-#pragma unroll 1
+#pragma unroll
     for (int pass = 0; pass < passes; ++pass) {
       const int of_warp = pass * pass_rows + first_row;
       RowBlock<own_rows> s[halves] = {};
@@ -358,8 +375,23 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
 
 // ---- launch
 
+// What the CTAs of a head work on: `sharing` of them on the first `shared` sequences, each other on
+// one of the rest. All CTAs have the same work where they find room on the device at once with up
+// to three sequences each. Else four each, and the last one each: what ends late is small.
+struct Division {
+  Index shared, sharing;
+};
+Division division_of(Index sequences, Index heads, Index room) {
+  const auto divided = [](Index n, Index d) { return (n + d - 1) / d; };
+  for (const Index own : {1, 2, 3})
+    if (const Index sharing = divided(sequences, own); heads * sharing <= room)
+      return {sequences, sharing};
+  const Index alone = std::min(sequences, divided(5 * room, 4 * heads)), shared = sequences - alone;
+  return {shared, divided(shared, 4)};
+}
+
 template <class Stored, class Key, class Weight, int ranks>
-void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
+void launch(Arguments a, const Shape& n, cudaStream_t stream) {
   const int threads = static_cast<int>(n.value) / warp_rows * warp;
   const std::size_t bytes = sizeof(Keys<ranks>) + static_cast<std::size_t>(n.value / warp_rows) *
                                                       sizeof(WarpTile<Stored, ranks>);
@@ -368,12 +400,12 @@ void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
                              static_cast<int>(bytes)));
   int resident = 0;  // CTAs of a multiprocessor
   check(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, threads, bytes));
-  const auto divided = [](Index a, Index b) { return (a + b - 1) / b; };
-  const auto turns = [&](Index own) {  // of the device's, one sequence of a CTA each
-    return own * divided(n.heads * divided(n.sequences, own), Index{resident} * multiprocessors());
-  };
-  const Index own = std::ranges::min({Index{most_sequences}, Index{2}, Index{1}}, {}, turns);
-  const dim3 grid(static_cast<unsigned>(n.heads), static_cast<unsigned>(divided(n.sequences, own)));
+  const auto [shared, sharing] =
+      division_of(n.sequences, n.heads, Index{resident} * multiprocessors());
+  a.shared_sequences = static_cast<int>(shared);
+  a.sharing = static_cast<int>(sharing);
+  const dim3 grid(static_cast<unsigned>(n.heads),
+                  static_cast<unsigned>(sharing + n.sequences - shared));
   kernel<<<grid, static_cast<unsigned>(threads), bytes, stream>>>(a);
   check(cudaGetLastError());
 }
@@ -425,7 +457,6 @@ bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
   const bool is_grid =
       n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 && n.heads <= most_ctas;
   if (!one_token || !plain || !sizes || !is_grid || !have_types(x, y)) return false;
-  const auto size = static_cast<Index>(size_of(y.state.type()));
   const Arguments a{
       of_head(x.A),
       of_head(x.dt),
@@ -437,21 +468,17 @@ bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
       TokenRows::of<Rank, Head, Value>(x.xproj),
       TokenRows::of<Rank, Head, Value>(x.zproj),
       TokenRows::of<Rank, Head, Value>(x.outproj),
+      TokenRows::of<Slot, Head, Value>(y.x_state),
       KeyRows::of<Batch, Group>(x.B),
       KeyRows::of<Batch, Group>(x.C),
       KeyRows::of<Slot, Head>(y.k_state),
+      States::of(y.state),
       Divisor(n.heads / n.groups),
-      x.lanes,
-      options,
-      static_cast<int>(n.sequences),
-      static_cast<std::byte*>(y.state.data()),
-      static_cast<int>(y.state.stride<Slot>() * size),
-      static_cast<int>(y.state.stride<Head>() * size),
-      TokenRows::of<Slot, Head, Value>(y.x_state)};
-  const bool state_fits =
-      a.slot == y.state.stride<Slot>() * size && a.head == y.state.stride<Head>() * size;
-  if (!state_fits || !fit(a.A, a.dt, a.trap, a.D, a.x, a.z, a.out, a.xproj, a.zproj, a.outproj,
-                          a.x_state, a.B, a.C, a.k_state))
+      x.lanes.source,
+      x.lanes.destination,
+      options};
+  if (!fit(a.A, a.dt, a.trap, a.D, a.x, a.z, a.out, a.xproj, a.zproj, a.outproj, a.x_state, a.B,
+           a.C, a.k_state, a.state))
     return false;
   switch (y.state.type()) {
     case ElementType::float32:
