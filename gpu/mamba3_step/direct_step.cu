@@ -1,29 +1,37 @@
 // gpu.step for one token a lane without a prologue: states come by the copy engine.
 //
-// A CTA owns one head of up to three sequences, a warp sixteen rows of the state of N = 128. As
-// soon as rows are read, the copy engine brings those of the next sequence to their place, and what
-// else is needed of it is asked for: memory works while the products are made. The warps bring a
-// rank each of B, K and C for all, widened. A lane has four columns of each half of four rows, in
-// two passes (row_block.cuh). Sums of four columns go through shared memory to the lane that has
-// the row and two ranks of it, for which it also computes u, v and the share of the output: half
-// the instructions of exchanges between lanes.
+// A CTA owns one head of some sequences, one after the other, a warp sixteen rows of the state of
+// N = 128. As soon as rows are read, the copy engine brings those of the next sequence to their
+// place, and what else is needed of it is asked for: memory works while the products are made. The
+// warps bring a rank each of B, K and C for all, widened. A lane has four columns of each half of
+// four rows, in two passes (row_block.cuh). Sums of four columns go through shared memory to the
+// lane that has the row and two ranks of it, for which it also computes u, v and the share of the
+// output: half the instructions of exchanges between lanes.
 //
 // Rounding points: the state where it is stored, out as it is stored. exp is CUDA's in fp32.
 // Limits: direct_step(): 16-bit tokens; A, dt, trap, D in fp32; R 1 or 4; strides below 2^31 bytes.
 // Bytes: step.cu.
 // Measured on an H200, H48 P64 N128 R4, every group its own B and C, B 8 / 64 / 256
-// (data/timings_h200.jsonl): fp32 13.2 / 61.8 / 221 us, 83 / 93 / 98 % of a copy of the same bytes,
-// bf16 11.6 / 37.6 / 125 us, 70 / 87 / 94 %. A sequence costs a warp 1480 instructions, 830 of them
-// the products.
+// (data/timings_h200.jsonl): fp32 12.9 / 61.0 / 220 us, 87 / 95 / 98 % of a copy of the same bytes,
+// bf16 11.3 / 36.8 / 124 us, 71 / 90 / 95 %. A sequence costs a warp 1430 instructions, 830 of them
+// the products, and a CTA that begins 460.
 //
-// Learned there. Types of tokens that are known save more than their instructions: of two
-// predicated loads to one register the second waits for all loads under way. Three sequences a CTA:
-// with one, 143 us at B 256 in bf16; where CTAs stay for all of theirs, 132, since multiprocessors
-// do not get the same share of the memory. 96 registers and five CTAs instead of 128 and four: 5 %
-// slower. States fetched ahead into the L2: 10 to 30 % slower. Neighbours with the same columns
-// spare a quarter of the accesses to shared memory, and no time. bf16 at B 64: without the products
-// 36 us, without the output 35.7, without both 35.2: what a copy does not do is to wait for a slot,
-// then for the first state, and to work on the last.
+// Learned there.
+// - Types of tokens that are known save more than their instructions: of two predicated loads to
+// one
+//   register the second waits for all loads under way.
+// - Sequences a CTA, in bf16 at B 256: one, 143 us; three, 126; four and the last one each, 124;
+// all
+//   of its place on the device, 132, since multiprocessors do not get the same share of the memory.
+// - Time that a copy does not take is a constant, 3 to 4 us for any B, and 2 %: the first slot
+// comes
+//   after 1.5 us and the first state after 3.3, and the last state is worked on for 1.2. bf16 at
+//   B 64: without the products 36 us, without the output 35.7, without both 35.2.
+// - States asked for as early as can be, before the tokens: those wait behind the states, 1 to 5 %
+//   slower. Tokens before the slots: slots are then waited for with them, up to 6 % slower.
+// - States or tokens fetched ahead into the L2 are 10 to 30 % and 1 % slower, warps of eight rows
+//   20 %, 96 registers and five CTAs 5 %, loops of products that are not unrolled 1 to 3 %.
+//   Neighbours with the same columns spare a quarter of the accesses to shared memory, and no time.
 #include <algorithm>
 
 #include "gpu/core/check.hpp"
