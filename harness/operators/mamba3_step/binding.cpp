@@ -7,6 +7,7 @@
 #include "harness/operators/mamba3_step/device.hpp"
 #include "harness/operators/mamba3_step/pool.hpp"
 #include "harness/operators/registry.hpp"
+#include "harness/operators/storage_error.hpp"
 #include "harness/operators/with_recipe.hpp"
 #include "reference/mamba3_step/rotating.hpp"
 #include "reference/mamba3_step/separate.hpp"
@@ -65,16 +66,7 @@ void perturb(const Perturbation& how, const mamba3::Problem<double>& p,
 
 // ---- how far values are from what is stored of them
 
-// Half the distance of two stored values at each element, all of it where rounding is stochastic;
-// what fp16 flushes then.
-double storage_error(double x, ElementType type, bool stochastic) {
-  const double steps = stochastic ? 1.0 : 0.5, s = std::abs(x);
-  if (type == ElementType::bfloat16) return steps * s * 0x1p-7;
-  if (type == ElementType::float16)
-    return std::hypot(steps * s * 0x1p-10, stochastic ? 0x1p-14 : 0x1p-25);
-  return 0;
-}
-Matrix<double> storage_error(const Matrix<double>& values, ElementType type, bool stochastic) {
+Matrix<double> storage_errors(const Matrix<double>& values, ElementType type, bool stochastic) {
   return values.unaryExpr([=](double x) { return storage_error(x, type, stochastic); });
 }
 
@@ -355,7 +347,7 @@ class Mamba3Step final : public Operator {
       measure(PathNoise::Kind::storage, form.form(), perturbation);
     for (std::size_t i = 0; options(c).stochastic && i < specs.size(); ++i)
       if (specs[i].name == "state" || specs[i].name == "intermediate_states")
-        add(i, storage_error(centre[i], type_of(c, ElementClass::state), true));
+        add(i, storage_errors(centre[i], type_of(c, ElementClass::state), true));
     return result;
   }
   // The few roundings of dt, and that of a decay of one number a head, are in every element they

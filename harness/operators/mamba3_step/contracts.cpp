@@ -1,19 +1,17 @@
 #include "harness/operators/mamba3_step/contracts.hpp"
 
-#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstring>
 #include <memory>
 #include <tuple>
 
+#include "harness/operators/slot_contracts.hpp"
 #include "harness/operators/tensor_edit.hpp"
 #include "reference/mamba3_step/separate.hpp"
 
 namespace groundstate::harness::mamba3_step_binding {
 namespace {
-
-using Sides = std::pair<Tensors, Tensors>;
 
 bool is_kv(const Tensor& tensor) {
   return tensor.name() == "k_state" || tensor.name() == "x_state";
@@ -47,11 +45,23 @@ void fill_with_patterns(Tensor& tensor) {
   });
 }
 
-class Contracts {
+SlotCall call(const Case& c, const Tensors& inputs) {
+  const Lanes lanes(c, inputs);
+  SlotCall result{c.with("slots", "given"),
+                  inputs,
+                  {},
+                  lanes.options,
+                  lanes.n.slots,
+                  lanes.n.heads,
+                  lanes.n.groups};
+  for (Index i = 0; i < lanes.n.sequences; ++i) result.lanes.push_back(lanes.at(i));
+  return result;
+}
+
+class Contracts final : public SlotContracts {
  public:
   Contracts(const Case& c, const PathVariant& variant, const Tensors& inputs)
-      : case_(c.with("slots", "given")),
-        inputs_(inputs),
+      : SlotContracts(call(c, inputs)),
         lanes_(c, inputs),
         n_(lanes_.n),
         options_(lanes_.options),
@@ -60,16 +70,8 @@ class Contracts {
 
   // The contracts that say something of this call. They keep `own` alive.
   static std::vector<Contract> of(const std::shared_ptr<const Contracts>& own) {
-    std::vector<Contract> list;
-    const auto add = [&](std::string name, std::string reason, auto sides) {
-      list.push_back({std::move(name), std::move(reason),
-                      [own, sides](const Contract::Run& run) { return sides(*own, run); }});
-    };
-    const auto member = [](Sides (Contracts::*sides)(const Contract::Run&) const) {
-      return
-          [sides](const Contracts& self, const Contract::Run& run) { return (self.*sides)(run); };
-    };
-    const auto& [c, n, options, x] = std::tie(own->case_, own->n_, own->options_, own->lanes_.x);
+    ContractList<Contracts> list(own);
+    const auto& [c, n, options, x] = std::tie(own->call_.c, own->n_, own->options_, own->lanes_.x);
     const std::string& intermediate = c.get("intermediate");
     const bool parallel = !options.sequential, dense = !x.lanes.offsets,
                kv = options.update_kv_state;
@@ -83,96 +85,77 @@ class Contracts {
         own->exact_ || (size_of(own->lanes_.pools.state.type()) >= 4 && (!prologue || wide_keys));
     const bool prefixes = dense && in_place && n.time > 1 && !x.lanes.replayed;
     if (moves && own->lanes_.stores() <= 1 && intermediate == "none")
-      add("gathered", "a slot is where a state lies, nothing else", member(&Contracts::gathered));
+      list.add("gathered", "a slot is where a state lies, nothing else", &Contracts::rows_by_hand);
     if (moves)
-      add("other pool order", "a slot is where a state lies, nothing else",
-          member(&Contracts::reordered));
+      list.add("other pool order", "a slot is where a state lies, nothing else",
+               &Contracts::other_pool_order);
     if (parallel && dense && n.sequences > 1 && intermediate != "indexed" && !own->lanes_.state_out)
-      for (Index i = 0; i < std::min<Index>(n.sequences, 4); ++i)
-        add(fmt::format("lane {} alone", i), "lanes share nothing",
-            [i](const Contracts& self, const Contract::Run& run) {
-              return self.lane_alone(run, i);
-            });
+      list.add_lanes_alone(n.sequences);
     if (n.heads > 1 && !own->stochastic())
-      add("head alone", "heads share nothing", member(&Contracts::heads_alone));
+      list.add("head alone", "heads share nothing", &Contracts::head_alone);
     if (!x.xproj)
-      add("ones written out", "a projection that is absent is one", member(&Contracts::ones));
+      list.add("ones written out", "a projection that is absent is one", &Contracts::ones);
     constexpr Index most_calls = 64;
     const bool carried = lossless || options.carry == mamba3::Carry::storage;
     if (prefixes && kv && n.time <= most_calls && carried && !x.lanes.accepted &&
         own->path_ != "rotating")
-      add("token by token", "what is carried is what is stored", member(&Contracts::by_token));
+      list.add("token by token", "what is carried is what is stored", &Contracts::by_token);
     if (in_place)
-      add("other destination", "where a state is stored has no effect on it",
-          member(&Contracts::elsewhere));
+      list.add("other destination", "where a state is stored has no effect on it",
+               &Contracts::other_destination);
     if (in_place && !prologue && !x.lanes.source && n.time > 0)
-      add("out of place", "where a state is stored has no effect on it",
-          member(&Contracts::out_of_place));
+      list.add("out of place", "where a state is stored has no effect on it",
+               &Contracts::out_of_place);
     if (parallel && options.update_state && kv && !prologue)
-      add("scattered by hand", "what is stored of B and x is B and x",
-          member(&Contracts::scattered_by_hand));
+      list.add("scattered by hand", "what is stored of B and x is B and x",
+               &Contracts::scattered_by_hand);
     if (parallel && options.update_state && kv && !prologue &&
         (!own->exact_ || c.get("dtype") == "fp64"))
-      add("bits are copied", "what is stored of B and x is B and x",
-          member(&Contracts::bits_are_copied));
+      list.add("bits are copied", "what is stored of B and x is B and x",
+               &Contracts::bits_are_copied);
     if (prefixes) {
-      add("replayed", "tokens behind the last one that counts are not read",
-          member(&Contracts::replayed));
-      add("intermediate", "a state after a token is that of a call that ends there",
-          member(&Contracts::intermediates));
+      list.add("replayed", "tokens behind the last one that counts are not read",
+               &Contracts::replayed);
+      list.add("intermediate", "a state after a token is that of a call that ends there",
+               &Contracts::intermediates);
     }
     const bool in_order = own->path_ == "recurrent" ||
                           (own->path_ == "gpu.recurrent" && !own->exact_);  // CUDA's sin in fp64
     if (prologue && wide_keys && intermediate == "none" && in_order)
-      add("prologue apart", "what is stored without loss is the same",
-          member(&Contracts::prologue_apart));
+      list.add("prologue apart", "what is stored without loss is the same",
+               &Contracts::prologue_apart);
     if (own->any_padding())
-      add("padding is ignored", "nothing of a padded lane is read",
-          member(&Contracts::quiet_padding));
-    return list;
+      list.add("padding is ignored", "nothing of a padded lane is read",
+               &Contracts::padding_is_ignored);
+    return list.take();
   }
 
  private:
   bool stochastic() const { return !exact_ && options_.stochastic.has_value(); }
-  bool any_padding() const {
-    for (Index i = 0; i < n_.sequences; ++i)
-      if (lanes_.at(i).padding) return true;
-    return false;
+  bool is_pool(std::string_view tensor) const override {
+    return mamba3_step_binding::is_pool(tensor);
   }
-  Case sized(const Case& c, std::string_view key, Index value) const {
-    return c.with(key, std::to_string(value));
+  Tensors seen(const Case& c, const Tensors& inputs, const Tensors& outputs) const override {
+    return judged(c, inputs, outputs);
   }
-  Case with_pool(Index slots) const { return sized(case_, "pool", slots); }
-  Tensors run_as_it_is(const Contract::Run& run) const { return run(with_pool(n_.slots), inputs_); }
 
   // The pools before a run, as a run of this variant would have them.
   Tensors before(const Tensors& outputs) const {
     Tensors pools;
     for (const Tensor& tensor : outputs)
       if (is_pool(tensor.name())) pools.push_back(empty_like(tensor));
-    start(inputs_, pools);
+    start(call_.inputs, pools);
     return pools;
   }
   // The last tokens that reach each slot: visit(slot, lane, its number, token).
   template <class Visit>
   void for_stores(Visit&& visit) const {
     for (const auto& [slot, last] : lanes_.last_stores(n_.sequences))
-      visit(slot, lanes_.at(last.sequence), last.sequence, last.token);
+      visit(slot, lane(last.sequence), last.sequence, last.token);
   }
 
-  Sides gathered(const Contract::Run& run) const {
-    Tensors dense =
-        without(inputs_, {"state_batch_indices", "num_accepted_tokens", "dst_state_batch_indices"});
-    for (const Tensor& pool : inputs_) {
-      if (!is_pool(pool.name())) continue;
-      Tensor rows = empty_like(pool, Slot::name, n_.sequences);
-      for (Index i = 0; i < n_.sequences; ++i)
-        if (const Lane own = lanes_.at(i); !own.padding)
-          copy_bytes(pool.slice(Slot::name, own.source, 1), rows.slice(Slot::name, i, 1));
-      dense = with(std::move(dense), rows);
-    }
-    Case own = with_pool(n_.sequences).with("indices", "none").with("dst", "none");
-    own = own.with("accepted", "none").with("padding", "none").without("padded");
+  Sides rows_by_hand(const Run& run) const {
+    const auto [own, dense] = gathered();
     const Tensors whole = run_as_it_is(run), rows = run(own, dense);
     Tensors scattered = before(whole);
     for (const Tensor& pool : scattered)
@@ -185,7 +168,7 @@ class Contracts {
       if (!is_out(tensor)) continue;
       scattered.push_back(copy_of(tensor));  // what a padded lane computed there is nobody's
       for (Index i = 0; i < n_.sequences; ++i)
-        if (const Lane at = lanes_.at(i); at.padding)
+        if (const Lane& at = lane(i); at.padding)
           fill(scattered.back()
                    .slice(Batch::name, at.batch, 1)
                    .slice(Time::name, at.begin, at.given),
@@ -194,68 +177,17 @@ class Contracts {
     return {whole, scattered};
   }
 
-  Sides reordered(const Contract::Run& run) const {
-    Tensors other;
-    for (const Tensor& tensor : inputs_) {
-      if (is_pool(tensor.name())) {
-        other.push_back(reversed(tensor, Slot::name));
-      } else if (tensor.name() == "state_batch_indices" ||
-                 tensor.name() == "dst_state_batch_indices") {
-        Tensor indices = copy_of(tensor);
-        for (Index i = 0; i < indices.elements(); ++i) {
-          const auto slot = static_cast<Index>(indices.load(i));
-          if (!is_padding(options_, slot))
-            indices.store(i, static_cast<double>(n_.slots - 1 - slot));
-        }
-        other.push_back(indices);
-      } else {
-        other.push_back(tensor);
-      }
-    }
-    Tensors right = run(with_pool(n_.slots), other);
-    for (Tensor& tensor : right)
-      if (is_pool(tensor.name())) tensor = reversed(tensor, Slot::name);
-    return {run_as_it_is(run), right};
-  }
-
-  Sides lane_alone(const Contract::Run& run, Index i) const {
-    const Case one = sized(with_pool(n_.slots), "B", 1);
-    Tensors own;
-    for (const Tensor& tensor : inputs_)
-      own.push_back(tensor.has_axis(Batch::name)      ? tensor.slice(Batch::name, i, 1)
-                    : tensor.has_axis(Sequence::name) ? tensor.slice(Sequence::name, i, 1)
-                                                      : tensor);
-    if (!lanes_.x.lanes.source) {
-      own.push_back(Tensor::allocate("state_batch_indices", type_of(case_, ElementClass::index),
-                                     {{Sequence::name, 1, 0}, {Time::name, 1, 0}}));
-      own.back().store(0, static_cast<double>(i));
-    }
-    const Case indexed = lanes_.x.lanes.source ? one : one.with("indices", "permuted");
-    Tensors whole;
-    for (const Tensor& tensor : judged(case_, inputs_, run_as_it_is(run)))
-      whole.push_back(
-          tensor.slice(tensor.has_axis(Batch::name) ? Batch::name : Sequence::name, i, 1));
-    return {whole, judged(indexed, own, run(indexed, own))};
-  }
-  Sides heads_alone(const Contract::Run& run) const {
-    const Index extent = n_.groups > 1 ? n_.heads / n_.groups : 1, first = n_.heads - extent;
-    const auto last = [&](const Tensors& tensors) {
-      return cut(cut(tensors, Head::name, first, extent), Group::name, n_.groups - 1, 1);
-    };
-    const Case own = sized(sized(with_pool(n_.slots), "H", extent), "G", 1);
-    return {last(run_as_it_is(run)), run(own, last(inputs_))};
-  }
-  Sides ones(const Contract::Run& run) const {
-    Tensors full = inputs_;
+  Sides ones(const Run& run) const {
+    Tensors full = call_.inputs;
     full.push_back(Tensor::allocate(
-        "xproj", type_of(case_, ElementClass::gate),
+        "xproj", type_of(call_.c, ElementClass::gate),
         {{Rank::name, n_.ranks, 0}, {Head::name, n_.heads, 0}, {Value::name, n_.value, 0}}));
     fill(full.back(), 1);
     return {run_as_it_is(run), run(with_pool(n_.slots).with("xproj", "random"), full)};
   }
-  Sides by_token(const Contract::Run& run) const {
+  Sides by_token(const Run& run) const {
     const Tensors whole = run_as_it_is(run);
-    Tensors given = inputs_, last;
+    Tensors given = call_.inputs, last;
     Tensor out;
     for (const Tensor& tensor : whole)
       if (is_out(tensor)) out = empty_like(tensor);
@@ -272,31 +204,10 @@ class Contracts {
     }
     return {whole, with(std::move(last), out)};
   }
-  // The pools with more slots behind the others.
-  Tensors with_more_slots(Index slots) const {
-    Tensors result;
-    for (const Tensor& tensor : inputs_) {
-      result.push_back(is_pool(tensor.name()) ? empty_like(tensor, Slot::name, slots) : tensor);
-      if (is_pool(tensor.name())) copy_bytes(tensor, result.back().slice(Slot::name, 0, n_.slots));
-    }
-    return result;
-  }
-  Sides elsewhere(const Contract::Run& run) const {
-    const Index slots = n_.slots + n_.sequences;
-    Tensors moved = with_more_slots(slots);
-    Tensor destination =
-        Tensor::allocate("dst_state_batch_indices", type_of(case_, ElementClass::index),
-                         {{Sequence::name, n_.sequences, 0}, {Time::name, 1, 0}});
-    for (Index i = 0; i < n_.sequences; ++i)
-      destination.store(i, static_cast<double>(n_.slots + i));
-    moved.push_back(destination);
-    const Case own = with_pool(slots).with("dst", "separate");
-    return {judged(case_, inputs_, run_as_it_is(run)), judged(own, moved, run(own, moved))};
-  }
-  Sides out_of_place(const Contract::Run& run) const {
+  Sides out_of_place(const Run& run) const {
     const Case apart = with_pool(n_.slots).with("state_out", "yes").with("update_kv", "no");
     const auto outputs = [&](const Case& c) {
-      Tensors all = judged(c, inputs_, run(c, inputs_));
+      Tensors all = judged(c, call_.inputs, run(c, call_.inputs));
       return without(std::move(all), {"k_state", "x_state"});
     };
     return {outputs(with_pool(n_.slots)), outputs(apart)};
@@ -331,15 +242,15 @@ class Contracts {
       }
     });
   }
-  Sides scattered_by_hand(const Contract::Run& run) const {
-    Tensors right = run(with_pool(n_.slots).with("update_kv", "no"), inputs_);
-    scatter(inputs_, right);
+  Sides scattered_by_hand(const Run& run) const {
+    Tensors right = run(with_pool(n_.slots).with("update_kv", "no"), call_.inputs);
+    scatter(call_.inputs, right);
     return {run_as_it_is(run), right};
   }
-  Sides bits_are_copied(const Contract::Run& run) const {
-    Tensors hard = inputs_;
+  Sides bits_are_copied(const Run& run) const {
+    Tensors hard = call_.inputs;
     for (const char* const name : {"B", "x"}) {
-      Tensor patterns = empty_like(*find(inputs_, name));
+      Tensor patterns = empty_like(*find(call_.inputs, name));
       fill_with_patterns(patterns);
       hard = with(std::move(hard), patterns);
     }
@@ -352,7 +263,7 @@ class Contracts {
   Index prefix() const { return std::max<Index>(1, n_.time / 2); }
   // A call that ends after that many tokens.
   std::pair<Case, Tensors> shorter() const {
-    return {sized(with_pool(n_.slots), "T", prefix()), cut_tokens(inputs_, prefix())};
+    return {sized(with_pool(n_.slots), "T", prefix()), cut_tokens(call_.inputs, prefix())};
   }
   static Tensors cut_tokens(const Tensors& tensors, Index tokens) {
     Tensors result;
@@ -360,21 +271,18 @@ class Contracts {
       result.push_back(tensor.has_axis(Batch::name) ? tensor.slice(Time::name, 0, tokens) : tensor);
     return result;
   }
-  Sides replayed(const Contract::Run& run) const {
+  Sides replayed(const Run& run) const {
     const auto [own, inputs] = shorter();
-    Tensors replay = inputs_;
-    replay.push_back(Tensor::allocate("replayed_tokens", type_of(case_, ElementClass::index),
-                                      {{Sequence::name, n_.sequences, 0}}));
+    Tensors replay = call_.inputs;
+    replay.push_back(indices("replayed_tokens", false, n_.sequences));
     fill(replay.back(), static_cast<double>(prefix()));
     return {run(own, inputs),
             cut_tokens(run(with_pool(n_.slots).with("replay", "random"), replay), prefix())};
   }
-  Sides intermediates(const Contract::Run& run) const {
+  Sides intermediates(const Run& run) const {
     const auto [own, inputs] = shorter();
-    Tensors buffered = inputs_;
-    buffered.push_back(Tensor::allocate("intermediate_state_indices",
-                                        type_of(case_, ElementClass::index),
-                                        {{Sequence::name, n_.sequences, 0}}));
+    Tensors buffered = call_.inputs;
+    buffered.push_back(indices("intermediate_state_indices", false, n_.sequences));
     for (Index i = 0; i < n_.sequences; ++i) buffered.back().store(i, static_cast<double>(i));
     const Case whole = with_pool(n_.slots).with("intermediate", "indexed").with("update", "no");
     const Tensors left = judged(own, inputs, run(own, inputs)),
@@ -385,9 +293,9 @@ class Contracts {
     copy_bytes(after, state);
     return {{*find(left, "state")}, {state}};
   }
-  Sides prologue_apart(const Contract::Run& run) const {
+  Sides prologue_apart(const Run& run) const {
     Tensors pools;  // whose angles the prologue advances
-    for (const Tensor& tensor : inputs_) {
+    for (const Tensor& tensor : call_.inputs) {
       if (!is_pool(tensor.name())) continue;
       const bool wide = exact_ && tensor.name() == "angle_state";
       pools.push_back(Tensor::allocate(tensor.name(), wide ? ElementType::float64 : tensor.type(),
@@ -406,36 +314,22 @@ class Contracts {
     Tensor b = keys("B"), c = keys("C");
     const mamba3::RotatedKeys rotated{b.view<Batch, Time, Rank, Group, State>(),
                                       c.view<Batch, Time, Rank, Group, State>()};
-    mamba3::HostOutputs y = bind_outputs(case_, pools);
+    mamba3::HostOutputs y = bind_outputs(call_.c, pools);
     if (lanes_.x.outproj)  // not written
       y.out = {type, nullptr, lanes_.x.x.extents(), {}};
     else
       y.rank_out = {type, nullptr, {n_.batch, n_.time, n_.ranks, n_.heads, n_.value}, {}};
     if (exact_)
-      mamba3::prologue<Exact>(lanes_.x, options_for(case_, ElementType::float64), y, rotated);
+      mamba3::prologue<Exact>(lanes_.x, options_for(call_.c, ElementType::float64), y, rotated);
     else
       mamba3::prologue<Single>(lanes_.x, options_, y, rotated);
     Tensors plain = without(
-        inputs_, {"B", "C", "theta", "B_bias", "C_bias", "B_norm", "C_norm", "angle_state"});
+        call_.inputs, {"B", "C", "theta", "B_bias", "C_bias", "B_norm", "C_norm", "angle_state"});
     plain.insert(plain.end(), {b, c});
     const Case own = sized(with_pool(n_.slots).with("prologue", "none"), "G", n_.heads);
     return {run_as_it_is(run), run(own, plain)};
   }
-  Sides quiet_padding(const Contract::Run& run) const {
-    Tensors quiet;
-    for (const Tensor& tensor : inputs_) {
-      quiet.push_back(tensor.has_axis(Batch::name) ? copy_of(tensor) : tensor);
-      for (Index i = 0; tensor.has_axis(Batch::name) && i < n_.sequences; ++i)
-        if (const Lane own = lanes_.at(i); own.padding)
-          fill(
-              quiet.back().slice(Batch::name, own.batch, 1).slice(Time::name, own.begin, own.given),
-              0);
-    }
-    return {run_as_it_is(run), run(with_pool(n_.slots), quiet)};
-  }
 
-  Case case_;
-  Tensors inputs_;
   Lanes lanes_;
   mamba3::Shape n_;
   mamba3::Options options_;

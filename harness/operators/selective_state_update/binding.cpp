@@ -6,6 +6,7 @@
 #include "harness/operators/selective_state_update/contracts.hpp"
 #include "harness/operators/selective_state_update/device.hpp"
 #include "harness/operators/selective_state_update/pool.hpp"
+#include "harness/operators/storage_error.hpp"
 #include "harness/operators/tensor_edit.hpp"
 #include "harness/operators/with_recipe.hpp"
 #include "reference/selective_state_update/stepwise.hpp"
@@ -41,23 +42,20 @@ void perturb(const Perturbation& how, ssu::Discrete<double>& r) {
 
 // ---- how far a state is from what is stored of it
 
-// For every element: half the distance of two stored values there, or all of it where rounding is
-// stochastic; what fp16 flushes then.
-Matrix<double> storage_error(const Matrix<double>& states, ElementType type, bool stochastic) {
-  Matrix<double> error = Matrix<double>::Zero(states.rows(), states.cols());
+// Codes share the scale of their row.
+Matrix<double> storage_errors(const Matrix<double>& states, ElementType type, bool stochastic) {
+  Matrix<double> error(states.rows(), states.cols());
   const double steps = stochastic ? 1.0 : 0.5;
   for (Index p = 0; p < states.rows(); ++p) {
     const double amax = states.row(p).cwiseAbs().maxCoeff();
     for (Index n = 0; n < states.cols(); ++n) {
       const double s = std::abs(states(p, n));
       double& own = error(p, n);
+      own = storage_error(s, type, stochastic);
       if (type == ElementType::int16) own = steps * amax / largest_code<std::int16_t>();
       if (type == ElementType::int8) own = steps * amax / largest_code<std::int8_t>();
       if (type == ElementType::float8)
         own = steps * std::hypot(s * 0x1p-3, amax / largest_code<fp8>() * 0x1p-9);
-      if (type == ElementType::bfloat16) own = steps * s * 0x1p-7;
-      if (type == ElementType::float16)
-        own = std::hypot(steps * s * 0x1p-10, stochastic ? 0x1p-14 : 0x1p-25);
     }
   }
   return error;
@@ -306,7 +304,7 @@ class SelectiveStateUpdate final : public Operator {
       return call.carried_storage_errors(type, stochastic, tokens(form));
     }
     for (std::size_t k = 1; k < result.size(); ++k)
-      result[k] = storage_error(result[k], type, stochastic);
+      result[k] = storage_errors(result[k], type, stochastic);
     result[0].resize(0, 0);
     return result;
   }
@@ -418,7 +416,7 @@ class SelectiveStateUpdate final : public Operator {
           out(t, i) = std::sqrt(sum) * (p.z.size() > 0 ? std::abs(silu(double(p.z(t, i)))) : 1.0);
         }
         if ((t + 1) % tokens == 0 || t + 1 == p.time())
-          squares += storage_error(state, type, stochastic).cwiseAbs2();
+          squares += storage_errors(state, type, stochastic).cwiseAbs2();
       };
       ssu::recurrent<Exact>(p, r, after);
       return {out, squares.cwiseSqrt()};
