@@ -400,7 +400,7 @@ std::vector<StudyImplementation> default_implementations(const Case& c, bool ker
 }
 
 // All mutants; the right path that each is made of is its sibling.
-std::vector<StudyImplementation> mutants_of(const Operator& op) {
+std::vector<StudyImplementation> mutants_in_study(const Operator& op) {
   const MutatedOperator& mutated = with_mutants(op);
   std::vector<StudyImplementation> result;
   for (const Mutant& own : mutated.mutants())
@@ -423,7 +423,7 @@ const MutatedOperator& with_mutants(const Operator& op) {
     std::map<std::string, MutatedOperator> result;
     for (const auto& own : operators()) {
       const std::string& name = own->grammar().operator_name;
-      result.try_emplace(name, *own, harness::mutants_of(name));
+      result.try_emplace(name, *own, mutants_of(name));
     }
     return result;
   }();
@@ -459,7 +459,7 @@ std::vector<StudyCase> study(const StudyOptions& options) {
         for (const std::string& regime : sweep.regimes)
           for (const std::string& keys : sweep.mutants)
             for (const Case& own : cases_of(sweep, regime, seed, keys))
-              add({own, regime_name(sweep, regime), keys, mutants_of(operator_of(own))});
+              add({own, regime_name(sweep, regime), keys, mutants_in_study(operator_of(own))});
     std::stable_sort(
         result.begin() + static_cast<std::ptrdiff_t>(before), result.end(),
         [](const StudyCase& a, const StudyCase& b) { return a.value.id() < b.value.id(); });
