@@ -18,15 +18,13 @@
 //
 // Learned there.
 // - Types of tokens that are known save more than their instructions: of two predicated loads to
-// one
-//   register the second waits for all loads under way.
+//   one register the second waits for all loads under way.
 // - Sequences a CTA, in bf16 at B 256: one, 143 us; three, 126; four and the last one each, 124;
-// all
-//   of its place on the device, 132, since multiprocessors do not get the same share of the memory.
+//   all of its place on the device, 132, since multiprocessors do not get the same share of the
+//   memory.
 // - Time that a copy does not take is a constant, 3 to 4 us for any B, and 2 %: the first slot
-// comes
-//   after 1.5 us and the first state after 3.3, and the last state is worked on for 1.2. bf16 at
-//   B 64: without the products 36 us, without the output 35.7, without both 35.2.
+//   comes after 1.5 us and the first state after 3.3, and the last state is worked on for 1.2.
+//   bf16 at B 64: without the products 36 us, without the output 35.7, without both 35.2.
 // - States asked for as early as can be, before the tokens: those wait behind the states, 1 to 5 %
 //   slower. Tokens before the slots: slots are then waited for with them, up to 6 % slower.
 // - States or tokens fetched ahead into the L2 are 10 to 30 % and 1 % slower, warps of eight rows

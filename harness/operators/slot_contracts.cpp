@@ -19,10 +19,34 @@ Tensor SlotContracts::indices(std::string name, bool has_columns, Index sequence
   return Tensor::allocate(std::move(name), element_type(call_.c.get("index_dtype")), axes);
 }
 
+Tensors SlotContracts::before(const Tensors& outputs) const {
+  Tensors pools;
+  for (const Tensor& tensor : outputs)
+    if (call_.is_pool(tensor.name())) pools.push_back(empty_like(tensor));
+  call_.start(call_.inputs, pools);
+  return pools;
+}
+
+Tensor SlotContracts::with_quiet_padding(const Tensor& tensor) const {
+  Tensor result = copy_of(tensor);
+  for (const Lane& own : call_.lanes)
+    if (own.padding)
+      fill(result.slice(Batch::name, own.batch, 1).slice(Time::name, own.begin, own.given), 0);
+  return result;
+}
+
+Tensors SlotContracts::tokens(const Tensors& tensors, Index begin, Index count) {
+  Tensors result;
+  for (const Tensor& tensor : tensors)
+    result.push_back(tensor.has_axis(Batch::name) ? tensor.slice(Time::name, begin, count)
+                                                  : tensor);
+  return result;
+}
+
 SlotContracts::Sides SlotContracts::other_pool_order(const Run& run) const {
   Tensors other;
   for (const Tensor& tensor : call_.inputs) {
-    if (is_pool(tensor.name())) {
+    if (call_.is_pool(tensor.name())) {
       other.push_back(reversed(tensor, Slot::name));
     } else if (tensor.name() == "state_batch_indices" ||
                tensor.name() == "dst_state_batch_indices") {
@@ -39,7 +63,7 @@ SlotContracts::Sides SlotContracts::other_pool_order(const Run& run) const {
   }
   Tensors right = run(with_pool(call_.slots), other);
   for (Tensor& tensor : right)
-    if (is_pool(tensor.name())) tensor = reversed(tensor, Slot::name);
+    if (call_.is_pool(tensor.name())) tensor = reversed(tensor, Slot::name);
   return {run_as_it_is(run), right};
 }
 
@@ -57,10 +81,10 @@ SlotContracts::Sides SlotContracts::lane_alone(const Run& run, Index lane) const
   }
   const Case indexed = has_indices ? one : one.with("indices", "permuted");
   Tensors whole;
-  for (const Tensor& tensor : seen(call_.c, call_.inputs, run_as_it_is(run)))
+  for (const Tensor& tensor : call_.judged(call_.c, call_.inputs, run_as_it_is(run)))
     whole.push_back(
         tensor.slice(tensor.has_axis(Batch::name) ? Batch::name : Sequence::name, lane, 1));
-  return {whole, seen(indexed, own, run(indexed, own))};
+  return {whole, call_.judged(indexed, own, run(indexed, own))};
 }
 
 SlotContracts::Sides SlotContracts::head_alone(const Run& run) const {
@@ -77,26 +101,23 @@ SlotContracts::Sides SlotContracts::other_destination(const Run& run) const {
   const Index slots = call_.slots + sequences();
   Tensors moved;
   for (const Tensor& tensor : call_.inputs) {
-    moved.push_back(is_pool(tensor.name()) ? empty_like(tensor, Slot::name, slots) : tensor);
-    if (is_pool(tensor.name())) copy_bytes(tensor, moved.back().slice(Slot::name, 0, call_.slots));
+    moved.push_back(call_.is_pool(tensor.name()) ? empty_like(tensor, Slot::name, slots) : tensor);
+    if (call_.is_pool(tensor.name()))
+      copy_bytes(tensor, moved.back().slice(Slot::name, 0, call_.slots));
   }
   Tensor destination = indices("dst_state_batch_indices", true, sequences());
   for (Index i = 0; i < sequences(); ++i)
     destination.store(i, static_cast<double>(call_.slots + i));
   moved.push_back(destination);
   const Case own = with_pool(slots).with("dst", "separate");
-  return {seen(call_.c, call_.inputs, run_as_it_is(run)), seen(own, moved, run(own, moved))};
+  return {call_.judged(call_.c, call_.inputs, run_as_it_is(run)),
+          call_.judged(own, moved, run(own, moved))};
 }
 
 SlotContracts::Sides SlotContracts::padding_is_ignored(const Run& run) const {
   Tensors quiet;
-  for (const Tensor& tensor : call_.inputs) {
-    quiet.push_back(tensor.has_axis(Batch::name) ? copy_of(tensor) : tensor);
-    for (const Lane& own : call_.lanes)
-      if (tensor.has_axis(Batch::name) && own.padding)
-        fill(quiet.back().slice(Batch::name, own.batch, 1).slice(Time::name, own.begin, own.given),
-             0);
-  }
+  for (const Tensor& tensor : call_.inputs)
+    quiet.push_back(tensor.has_axis(Batch::name) ? with_quiet_padding(tensor) : tensor);
   return {run_as_it_is(run), run(with_pool(call_.slots), quiet)};
 }
 
@@ -104,7 +125,7 @@ std::pair<Case, Tensors> SlotContracts::gathered() const {
   Tensors dense = without(
       call_.inputs, {"state_batch_indices", "num_accepted_tokens", "dst_state_batch_indices"});
   for (const Tensor& pool : call_.inputs) {
-    if (!is_pool(pool.name())) continue;
+    if (!call_.is_pool(pool.name())) continue;
     Tensor rows = empty_like(pool, Slot::name, sequences());
     for (Index i = 0; i < sequences(); ++i)
       if (!lane(i).padding)

@@ -15,13 +15,18 @@
 
 namespace groundstate::harness {
 
-// A call as contracts need it; its lanes are those of the inputs.
+// A call as contracts need it, and what they need of its operator.
 struct SlotCall {
   Case c;  // with slots=given
   Tensors inputs;
-  std::vector<Lane> lanes;
+  std::vector<Lane> lanes;  // of the inputs
   LaneRules rules;
-  Index slots = 0, heads = 0, groups = 0;
+  Index slots, heads, groups;
+  bool (*is_pool)(std::string_view tensor);
+  // What pools have of the inputs before a run.
+  void (*start)(const Tensors& inputs, Tensors& outputs);
+  // What the judge sees of the outputs.
+  Tensors (*judged)(const Case& c, const Tensors& inputs, const Tensors& outputs);
 };
 
 class SlotContracts {
@@ -30,7 +35,6 @@ class SlotContracts {
   using Sides = std::pair<Tensors, Tensors>;
 
   explicit SlotContracts(SlotCall call) : call_(std::move(call)) {}
-  virtual ~SlotContracts() = default;
 
   // The slots of the pools in reverse, and the indices with them.
   Sides other_pool_order(const Run& run) const;
@@ -46,15 +50,17 @@ class SlotContracts {
   bool any_padding() const;
 
  protected:
-  virtual bool is_pool(std::string_view tensor) const = 0;
-  // What the judge sees of the outputs of such a call.
-  virtual Tensors seen(const Case& c, const Tensors& inputs, const Tensors& outputs) const = 0;
-
   Index sequences() const { return static_cast<Index>(call_.lanes.size()); }
   const Lane& lane(Index i) const { return call_.lanes[static_cast<std::size_t>(i)]; }
   static Case sized(const Case& c, std::string_view key, Index value);
   Case with_pool(Index slots) const { return sized(call_.c, "pool", slots); }
   Tensors run_as_it_is(const Run& run) const { return run(with_pool(call_.slots), call_.inputs); }
+  // The pools before a run, as a run of this variant would have them.
+  Tensors before(const Tensors& outputs) const;
+  // A copy with 0 in the tokens of padded lanes.
+  Tensor with_quiet_padding(const Tensor& tensor) const;
+  // The tensors with fewer tokens, where they have any.
+  static Tensors tokens(const Tensors& tensors, Index begin, Index count);
   // An index tensor of this call's type, [sequence, 1] or [sequence].
   Tensor indices(std::string name, bool has_columns, Index sequences) const;
   // The dense call on gathered rows: slot i is what lane i reads, anything where it is padding.
@@ -76,12 +82,23 @@ class ContractList {
                        return std::invoke(sides, *own, run);
                      }});
   }
+  void add_other_pool_order() {
+    add("other pool order", "a slot is where a state lies, nothing else", &Own::other_pool_order);
+  }
   // The first lanes, up to four.
   void add_lanes_alone(Index sequences) {
     constexpr Index most = 4;
     for (Index i = 0; i < std::min(sequences, most); ++i)
       add(fmt::format("lane {} alone", i), "lanes share nothing",
           [i](const Own& own, const auto& run) { return own.lane_alone(run, i); });
+  }
+  void add_head_alone() { add("head alone", "heads share nothing", &Own::head_alone); }
+  void add_other_destination() {
+    add("other destination", "where a state is stored has no effect on it",
+        &Own::other_destination);
+  }
+  void add_padding_is_ignored() {
+    add("padding is ignored", "nothing of a padded lane is read", &Own::padding_is_ignored);
   }
   std::vector<Contract> take() { return std::move(list_); }
 

@@ -246,8 +246,8 @@ def timings_of(record):
     own = [each for each in records if "library" not in each and "median" in each]
     others = {each["case"]: each for each in records if "library" in each and "median" in each}
     day = own[0]["date"]
-    text = (f"Made by the commands of `make bench-gpu` on {own[0]['device']}, driver {own[0]['driver']}, {day}; launching nothing takes "
-            f"{1e6 * own[0]['overhead']:.1f} us.\n\n"
+    text = (f"Made by the commands of `make bench-gpu` on {own[0]['device']}, driver {own[0]['driver']}, {day}; "
+            f"launching nothing takes {1e6 * own[0]['overhead']:.1f} us.\n\n"
             "| case | path | median [quartiles] | GB/s | of the ceiling | another library |\n|---|---|---|---|---|---|\n")
     for each in own:
         unit, (median, first, third) = in_unit([each["median"], *each["quartiles"]])

@@ -47,15 +47,10 @@ void fill_with_patterns(Tensor& tensor) {
 
 SlotCall call(const Case& c, const Tensors& inputs) {
   const Lanes lanes(c, inputs);
-  SlotCall result{c.with("slots", "given"),
-                  inputs,
-                  {},
-                  lanes.options,
-                  lanes.n.slots,
-                  lanes.n.heads,
-                  lanes.n.groups};
-  for (Index i = 0; i < lanes.n.sequences; ++i) result.lanes.push_back(lanes.at(i));
-  return result;
+  std::vector<Lane> own;
+  for (Index i = 0; i < lanes.n.sequences; ++i) own.push_back(lanes.at(i));
+  return {c.with("slots", "given"), inputs,  own,   lanes.options, lanes.n.slots, lanes.n.heads,
+          lanes.n.groups,           is_pool, start, judged};
 }
 
 class Contracts final : public SlotContracts {
@@ -86,13 +81,10 @@ class Contracts final : public SlotContracts {
     const bool prefixes = dense && in_place && n.time > 1 && !x.lanes.replayed;
     if (moves && own->lanes_.stores() <= 1 && intermediate == "none")
       list.add("gathered", "a slot is where a state lies, nothing else", &Contracts::rows_by_hand);
-    if (moves)
-      list.add("other pool order", "a slot is where a state lies, nothing else",
-               &Contracts::other_pool_order);
+    if (moves) list.add_other_pool_order();
     if (parallel && dense && n.sequences > 1 && intermediate != "indexed" && !own->lanes_.state_out)
       list.add_lanes_alone(n.sequences);
-    if (n.heads > 1 && !own->stochastic())
-      list.add("head alone", "heads share nothing", &Contracts::head_alone);
+    if (n.heads > 1 && !own->stochastic()) list.add_head_alone();
     if (!x.xproj)
       list.add("ones written out", "a projection that is absent is one", &Contracts::ones);
     constexpr Index most_calls = 64;
@@ -100,9 +92,7 @@ class Contracts final : public SlotContracts {
     if (prefixes && kv && n.time <= most_calls && carried && !x.lanes.accepted &&
         own->path_ != "rotating")
       list.add("token by token", "what is carried is what is stored", &Contracts::by_token);
-    if (in_place)
-      list.add("other destination", "where a state is stored has no effect on it",
-               &Contracts::other_destination);
+    if (in_place) list.add_other_destination();
     if (in_place && !prologue && !x.lanes.source && n.time > 0)
       list.add("out of place", "where a state is stored has no effect on it",
                &Contracts::out_of_place);
@@ -124,29 +114,13 @@ class Contracts final : public SlotContracts {
     if (prologue && wide_keys && intermediate == "none" && in_order)
       list.add("prologue apart", "what is stored without loss is the same",
                &Contracts::prologue_apart);
-    if (own->any_padding())
-      list.add("padding is ignored", "nothing of a padded lane is read",
-               &Contracts::padding_is_ignored);
+    if (own->any_padding()) list.add_padding_is_ignored();
     return list.take();
   }
 
  private:
   bool stochastic() const { return !exact_ && options_.stochastic.has_value(); }
-  bool is_pool(std::string_view tensor) const override {
-    return mamba3_step_binding::is_pool(tensor);
-  }
-  Tensors seen(const Case& c, const Tensors& inputs, const Tensors& outputs) const override {
-    return judged(c, inputs, outputs);
-  }
 
-  // The pools before a run, as a run of this variant would have them.
-  Tensors before(const Tensors& outputs) const {
-    Tensors pools;
-    for (const Tensor& tensor : outputs)
-      if (is_pool(tensor.name())) pools.push_back(empty_like(tensor));
-    start(call_.inputs, pools);
-    return pools;
-  }
   // The last tokens that reach each slot: visit(slot, lane, its number, token).
   template <class Visit>
   void for_stores(Visit&& visit) const {
@@ -164,16 +138,9 @@ class Contracts final : public SlotContracts {
           copy_bytes(find(rows, pool.name())->slice(Slot::name, i, 1),
                      pool.slice(Slot::name, slot, 1));
       });
-    for (const Tensor& tensor : rows) {
-      if (!is_out(tensor)) continue;
-      scattered.push_back(copy_of(tensor));  // what a padded lane computed there is nobody's
-      for (Index i = 0; i < n_.sequences; ++i)
-        if (const Lane& at = lane(i); at.padding)
-          fill(scattered.back()
-                   .slice(Batch::name, at.batch, 1)
-                   .slice(Time::name, at.begin, at.given),
-               0);
-    }
+    // What a padded lane computed there is nobody's.
+    for (const Tensor& tensor : rows)
+      if (is_out(tensor)) scattered.push_back(with_quiet_padding(tensor));
     return {whole, scattered};
   }
 
@@ -192,12 +159,9 @@ class Contracts final : public SlotContracts {
     for (const Tensor& tensor : whole)
       if (is_out(tensor)) out = empty_like(tensor);
     for (Index t = 0; t < n_.time; ++t) {
-      Tensors token;
-      for (const Tensor& tensor : given)
-        token.push_back(tensor.has_axis(Batch::name) ? tensor.slice(Time::name, t, 1) : tensor);
       Case one = sized(with_pool(n_.slots), "T", 1);
       if (options_.stochastic) one = sized(one, "rand_seed", options_.stochastic->seed + t);
-      last = run(one, token);
+      last = run(one, tokens(given, t, 1));
       copy_bytes(*find(last, out.name()), out.slice(Time::name, t, 1));
       for (const Tensor& tensor : last)
         if (is_pool(tensor.name())) given = with(std::move(given), tensor);
@@ -263,13 +227,7 @@ class Contracts final : public SlotContracts {
   Index prefix() const { return std::max<Index>(1, n_.time / 2); }
   // A call that ends after that many tokens.
   std::pair<Case, Tensors> shorter() const {
-    return {sized(with_pool(n_.slots), "T", prefix()), cut_tokens(call_.inputs, prefix())};
-  }
-  static Tensors cut_tokens(const Tensors& tensors, Index tokens) {
-    Tensors result;
-    for (const Tensor& tensor : tensors)
-      result.push_back(tensor.has_axis(Batch::name) ? tensor.slice(Time::name, 0, tokens) : tensor);
-    return result;
+    return {sized(with_pool(n_.slots), "T", prefix()), tokens(call_.inputs, 0, prefix())};
   }
   Sides replayed(const Run& run) const {
     const auto [own, inputs] = shorter();
@@ -277,7 +235,7 @@ class Contracts final : public SlotContracts {
     replay.push_back(indices("replayed_tokens", false, n_.sequences));
     fill(replay.back(), static_cast<double>(prefix()));
     return {run(own, inputs),
-            cut_tokens(run(with_pool(n_.slots).with("replay", "random"), replay), prefix())};
+            tokens(run(with_pool(n_.slots).with("replay", "random"), replay), 0, prefix())};
   }
   Sides intermediates(const Run& run) const {
     const auto [own, inputs] = shorter();

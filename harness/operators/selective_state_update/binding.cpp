@@ -164,7 +164,7 @@ class SelectiveStateUpdate final : public Operator {
       ssu::HostOutputs y = bind_pool(inputs);
       std::vector<Tensor> rest;
       for (const TensorSpec& own : outputs(c))
-        if (own.name != "state" && own.name != "state_scale")
+        if (!is_pool(own.name))
           rest.push_back(Tensor::borrow(own.name, own.type, own.axes, nullptr, nullptr));
       bind(find(rest, "out"), y.out);
       bind(find(rest, "intermediate_states"), y.intermediate);

@@ -237,15 +237,16 @@ ElementType type_of(const Case& c, ElementClass kind) {
   return ElementType::float64;
 }
 
+bool is_pool(std::string_view name) { return name == "state" || name == "state_scale"; }
+
 std::string domain(std::string_view name) {
   if (is_index_tensor(name)) return index_domain(name);
-  if (name == "state" || name == "state_scale") return "finite where a lane reads it";
+  if (is_pool(name)) return "finite where a lane reads it";
   return "finite";
 }
 
 bool may_be_not_finite(const Case& c, std::string_view name) {
-  return name == "state" || name == "state_scale" || c.get("padding") != "none" ||
-         c.get("slots") == "given";
+  return is_pool(name) || c.get("padding") != "none" || c.get("slots") == "given";
 }
 
 std::vector<AxisExtent> axes(const Case& c, const Plan& plan, std::string_view name,

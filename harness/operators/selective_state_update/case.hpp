@@ -25,6 +25,7 @@ ssu::Options options(const Case& c);
 
 bool given(const Case& c, std::string_view name);
 ElementType type_of(const Case& c, ElementClass kind);
+bool is_pool(std::string_view name);
 std::string domain(std::string_view name);
 // May hold NaN: gates of a kind, and what nobody reads.
 bool may_be_not_finite(const Case& c, std::string_view name);

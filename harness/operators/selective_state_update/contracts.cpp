@@ -12,10 +12,19 @@ namespace {
 SlotCall call(const Case& c, const Tensors& inputs) {
   const ssu::HostInputs x = bind_inputs(inputs);
   const ssu::Shape n = shape(x, bind_pool(inputs));
-  SlotCall result{c.with("slots", "given"), inputs, {}, options(c), n.slots, n.heads, n.groups};
-  for (Index i = 0; i < n.sequences; ++i)
-    result.lanes.push_back(lane(x, options(c), i, load_index));
-  return result;
+  const ssu::Options rules = options(c);
+  std::vector<Lane> lanes;
+  for (Index i = 0; i < n.sequences; ++i) lanes.push_back(lane(x, rules, i, load_index));
+  return {c.with("slots", "given"),
+          inputs,
+          lanes,
+          rules,
+          n.slots,
+          n.heads,
+          n.groups,
+          is_pool,
+          start,
+          judged};
 }
 
 class Contracts final : public SlotContracts {
@@ -41,57 +50,30 @@ class Contracts final : public SlotContracts {
     const bool lossless = own->exact_ || size_of(type_of(c, ElementClass::state)) >= 4;
     if (moves && stores_of(x, options) <= 1 && intermediate == "none")
       list.add("gathered", "a slot is where a state lies, nothing else", &Contracts::rows_by_hand);
-    if (moves)
-      list.add("other pool order", "a slot is where a state lies, nothing else",
-               &Contracts::other_pool_order);
+    if (moves) list.add_other_pool_order();
     if (parallel && dense && n.sequences > 1 && intermediate != "indexed")
       list.add_lanes_alone(n.sequences);
-    if (n.groups > 1 && !own->stochastic())
-      list.add("head alone", "heads share nothing", &Contracts::head_alone);
+    if (n.groups > 1 && !own->stochastic()) list.add_head_alone();
     if (c.get("tied") != "none" || c.get("D") == "head")
       list.add("materialised", "a stride of 0 is a number written out", &Contracts::materialised);
     constexpr Index most_calls = 64;
     if (dense && n.time > 1 && n.time <= most_calls && lossless && in_place && !x.accepted)
       list.add("token by token", "a state that is stored without loss is the same state",
                &Contracts::by_token);
-    if (in_place && !own->in_calls_)
-      list.add("other destination", "where a state is stored has no effect on it",
-               &Contracts::other_destination);
-    if (own->any_padding())
-      list.add("padding is ignored", "nothing of a padded lane is read",
-               &Contracts::padding_is_ignored);
+    if (in_place && !own->in_calls_) list.add_other_destination();
+    if (own->any_padding()) list.add_padding_is_ignored();
     return list.take();
   }
 
  private:
   bool stochastic() const { return !exact_ && options_.stochastic.has_value(); }
-  bool is_pool(std::string_view tensor) const override {
-    return tensor == "state" || tensor == "state_scale";
-  }
-  Tensors seen(const Case& c, const Tensors& inputs, const Tensors& outputs) const override {
-    return judged(c, inputs, outputs);
-  }
-  // out with 0 in lanes that are padding, which need not be specified.
-  Tensor real_lanes(const Tensor& out) const {
-    Tensor result = copy_of(out);
-    const auto view = result.view<Batch, Time, Head, Value>();
-    for (Index i = 0; i < n_.sequences; ++i)
-      for (Index k = 0; lane(i).padding && k < lane(i).length * n_.heads * n_.value; ++k)
-        view.store(0, Batch{lane(i).batch}, Time{lane(i).begin + k / (n_.heads * n_.value)},
-                   Head{k / n_.value % n_.heads}, Value{k % n_.value});
-    return result;
-  }
 
   Sides rows_by_hand(const Run& run) const {
     const auto [own, dense] = gathered();
     const Tensors whole = run_as_it_is(run), rows = run(own, dense);
-    Tensors scattered{real_lanes(*find(rows, "out"))};
-    Tensors before = whole;
-    for (Tensor& tensor : before)
-      if (is_pool(tensor.name())) tensor = empty_like(tensor);
-    start(call_.inputs, before);
-    for (const Tensor& pool : before) {
-      if (!is_pool(pool.name())) continue;
+    // What padded lanes have of out need not be specified.
+    Tensors scattered{with_quiet_padding(*find(rows, "out"))};
+    for (const Tensor& pool : before(whole)) {
       const bool written = pool.name() == "state" || !exact_;  // scales are those of codes
       for (Index i = 0; written && i < n_.sequences; ++i) {
         const Lane& at = lane(i);
@@ -103,7 +85,7 @@ class Contracts final : public SlotContracts {
       scattered.push_back(pool);
     }
     Tensors left = whole;
-    return {with(std::move(left), real_lanes(*find(whole, "out"))), scattered};
+    return {with(std::move(left), with_quiet_padding(*find(whole, "out"))), scattered};
   }
 
   Sides materialised(const Run& run) const {
@@ -140,10 +122,7 @@ class Contracts final : public SlotContracts {
     Tensor out = empty_like(*find(whole, "out"));
     for (Index t = 0; t < n_.time; ++t) {
       const std::string type(name_of(find(given, "state")->type()));
-      Tensors token;
-      for (const Tensor& tensor : given)
-        token.push_back(tensor.has_axis(Batch::name) ? tensor.slice(Time::name, t, 1) : tensor);
-      last = run(one.with("state_dtype", type), token);
+      last = run(one.with("state_dtype", type), tokens(given, t, 1));
       copy_bytes(*find(last, "out"), out.slice(Time::name, t, 1));
       given = with(without(std::move(given), {"state_scale"}), *find(last, "state"));
     }

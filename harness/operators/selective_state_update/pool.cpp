@@ -32,7 +32,7 @@ ssu::HostOutputs bind_outputs(Tensors& outputs) {
 ssu::HostOutputs bind_pool(const Tensors& inputs) {
   Tensors shared;
   for (const Tensor& tensor : inputs)
-    if (tensor.name() == "state" || tensor.name() == "state_scale") shared.push_back(tensor);
+    if (is_pool(tensor.name())) shared.push_back(tensor);
   return bind_outputs(shared);
 }
 
