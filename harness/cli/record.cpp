@@ -7,7 +7,6 @@
 #include "harness/case/error.hpp"
 #include "harness/case/text.hpp"
 #include "harness/cli/arguments.hpp"
-#include "harness/cli/interrupt.hpp"
 #include "harness/cli/progress.hpp"
 #include "harness/cli/run_options.hpp"
 #include "harness/cli/standard_output.hpp"
@@ -35,14 +34,8 @@ std::vector<std::string> device_variants(const Operator& op, const Case& c) {
   return result;
 }
 
-// A case and what to run of it.
-struct Request {
-  CaseEntry entry;
-  std::vector<std::string> paths;
-};
-
-std::vector<Request> requests(const Options& options) {
-  std::vector<Request> result;
+std::vector<ListedCase> requested(const Options& options) {
+  std::vector<ListedCase> result;
   for (CaseEntry& entry : expand_arguments(options.running.cases)) {
     std::vector<std::string> paths = options.running.paths;
     if (paths.empty()) paths = device_variants(operator_of(entry.value), entry.value);
@@ -65,34 +58,29 @@ void add_sources(const Operator& op, const CaseReport& report, Origin& origin) {
 }
 
 int record(const Options& options) {
-  const std::vector<Request> wanted = requests(options);
+  const std::vector<ListedCase> wanted = requested(options);
   std::vector<CaseEntry> entries;
-  for (const Request& request : wanted) entries.push_back(request.entry);
+  for (const ListedCase& each : wanted) entries.push_back(each.entry);
   RunOptions how = options.running.options(entries);
   how.recorded_elements = options.elements;
-  const bool isolated = !options.running.no_isolation;
-  const CaseIsolation isolation = options.running.isolation(isolated);
+  const ListRunning running = options.running.list_running(!options.running.no_isolation);
   EvidenceWriter writer(options.output, options.elements, !options.no_pictures);
   Origin origin = origin_here();
 
   const TableStyle style{colour_wanted(), wanted.size() > 3 && !options.running.details};
   Progress progress(static_cast<Index>(wanted.size()), options.running.progress);
   Tally tally;
-  for (const Request& request : wanted) {
-    check_interrupt();
-    progress.start(request.entry.value.canonical());
-    const Operator& op = operator_of(request.entry.value);
-    how.paths = request.paths;
-    const CaseReport report = isolated ? run_case_isolated(op, request.entry, how, isolation)
-                                       : run_case(op, request.entry, how);
+  const auto begin = [&](std::size_t i) { progress.start(entries[i].value.canonical()); };
+  const auto take = [&](std::size_t i, const CaseReport& report) {
     tally.add(report);
-    add_sources(op, report, origin);
+    add_sources(operator_of(entries[i].value), report, origin);
     writer.add(report);
     progress.finish(report.failed());
     progress.clear();
     fmt::print("{}", render(report, style));
     flush_standard_output();
-  }
+  };
+  run_case_list(wanted, how, running, begin, take);
   fmt::print("{}", render(tally, style));
   if (writer.results() == 0) {
     fmt::print("{}: not written, as there is no result\n", options.output);

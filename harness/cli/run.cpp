@@ -9,7 +9,6 @@
 
 #include "harness/case/error.hpp"
 #include "harness/cli/arguments.hpp"
-#include "harness/cli/interrupt.hpp"
 #include "harness/cli/progress.hpp"
 #include "harness/cli/run_options.hpp"
 #include "harness/cli/standard_output.hpp"
@@ -44,6 +43,7 @@ class Saver {
     writer_.begin_case(alone ? "/" : "/" + entry.value.id(), entry.value.canonical(),
                        entry.value.operator_name());
     inputs_written_ = false;
+    op_ = &operator_of(entry.value);
   }
   void save(const Result& result, const Tensors& inputs, const Tensors& outputs) {
     if (!inputs_written_)
@@ -54,16 +54,17 @@ class Saver {
     writer_.attribute(group, "recipe", result.recipe);
     writer_.attribute(group, "form", result.form);
   }
-  void save(const Result& result, const GivenStages& stages, const Operator& op) {
+  void save(const Result& result, const GivenStages& stages) {
     const std::string group = "stages/" + result.path;
     for (const Tensor& tensor : stages.tensors) writer_.write(group, tensor);
-    writer_.attribute(group, "chunk", std::int64_t{stages.form.integer("chunk", op.path_keys())});
+    writer_.attribute(group, "chunk", std::int64_t{stages.form.integer("chunk", op_->path_keys())});
   }
   void commit() { writer_.commit(); }
 
  private:
   FixtureWriter writer_;
   bool inputs_written_ = false;
+  const Operator* op_ = nullptr;  // of the case
 };
 
 int run(const Options& options) {
@@ -86,7 +87,7 @@ int run(const Options& options) {
     throw UsageError("--checks does without the oracle that --stages compares with");
   // What is saved is in the memory of the process that computed it.
   const bool isolated = !options.running.no_isolation && options.save.empty();
-  const CaseIsolation isolation = options.running.isolation(isolated);
+  const ListRunning running = options.running.list_running(isolated);
 
   RecordedRun recorded{std::vector<std::optional<RecordedCase>>(entries.size()), 0};
   if (options.resume) {
@@ -114,41 +115,50 @@ int run(const Options& options) {
     how.save = [&](const Result& result, const Tensors& inputs, const Tensors& outputs) {
       saver->save(result, inputs, outputs);
     };
+    how.save_stages = [&](const Result& result, const GivenStages& stages) {
+      saver->save(result, stages);
+    };
   }
 
   const TableStyle style{colour_wanted(), entries.size() > 3 && !options.running.details};
   Progress progress(static_cast<Index>(entries.size()) - finished, options.running.progress);
   Tally tally;
   std::vector<FilePart> parts;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    check_interrupt();
-    if (const std::optional<RecordedCase>& known = recorded.cases[i]) {
-      tally.add(known->tally);
-      parts.push_back(known->lines);
-      if (out)
-        for (const std::string& line : lines_of(options.output, known->lines))
-          out->write(nlohmann::json::parse(line));
-      continue;
+  std::vector<ListedCase> todo;
+  std::vector<std::size_t> places;  // of these in the list
+  for (std::size_t i = 0; i < entries.size(); ++i)
+    if (!recorded.cases[i]) {
+      todo.push_back({entries[i], options.running.paths});
+      places.push_back(i);
     }
-    const CaseEntry& entry = entries[i];
+  std::size_t next = 0;  // that is neither taken nor passed
+  const auto pass_finished = [&](std::size_t end) {
+    for (; next < end; ++next) {
+      const RecordedCase& known = *recorded.cases[next];
+      tally.add(known.tally);
+      parts.push_back(known.lines);
+      if (out)
+        for (const std::string& line : lines_of(options.output, known.lines))
+          out->write(nlohmann::json::parse(line));
+    }
+  };
+  const auto begin = [&](std::size_t i) {
+    const CaseEntry& entry = todo[i].entry;
     progress.start(entry.value.canonical());
     if (saver) saver->begin(entry, entries.size() == 1);
-    const Operator& op = operator_of(entry.value);
-    if (saver)
-      how.save_stages = [&](const Result& result, const GivenStages& stages) {
-        saver->save(result, stages, op);
-      };
-    const CaseReport report =
-        isolated ? run_case_isolated(op, entry, how, isolation) : run_case(op, entry, how);
+  };
+  const auto take = [&](std::size_t i, const CaseReport& report) {
+    pass_finished(places[i]);
+    next = places[i] + 1;
     tally.add(report);
     progress.finish(report.failed());
     progress.clear();
-    const long long begin = lines ? lines->size() : 0;
+    const long long first = lines ? lines->size() : 0;
     for (const nlohmann::json& record : to_records(report)) {
       if (lines) lines->write(record);
       if (out) out->write(record);
     }
-    if (lines) parts.push_back({begin, lines->size()});
+    if (lines) parts.push_back({first, lines->size()});
     if (!options.json) {
       fmt::print("{}", render(report, style));
       if (options.determinism) {
@@ -158,7 +168,9 @@ int run(const Options& options) {
       }
       flush_standard_output();
     }
-  }
+  };
+  run_case_list(todo, how, running, begin, take);
+  pass_finished(entries.size());
   if (saver) saver->commit();
   // Only where the list of cases has changed in between.
   if (options.resume) put_in_order(options.output, parts);

@@ -27,6 +27,10 @@ void CaseRunning::declare(CLI::App& verb) {
   verb.add_option("--timeout", time_out,
                   "Seconds after which the path that a case is at has FAILED; default: none")
       ->check(time_out_option);
+  verb.add_option(
+          "--jobs", jobs,
+          "Cases that run side by side, in a process each; times are then of a busy machine")
+      ->check(CLI::Range(1, 1024));
   verb.add_flag("--no-isolation", no_isolation,
                 "Run in this process, for debuggers: a crash ends everything");
   verb.add_flag("--no-contracts", no_contracts, "Leave the bitwise contracts out");
@@ -47,15 +51,20 @@ RunOptions CaseRunning::options(const std::vector<CaseEntry>& entries) const {
   return how;
 }
 
-CaseIsolation CaseRunning::isolation(bool isolated) const {
-  if (time_out && !isolated)
-    throw UsageError("--timeout needs the isolation that --no-isolation and --save give up");
-  CaseIsolation isolation;
+ListRunning CaseRunning::list_running(bool isolated) const {
+  const auto needs_isolation = [&](bool asked, const char* option) {
+    if (asked && !isolated)
+      throw UsageError(
+          fmt::format("{} needs the isolation that --no-isolation and --save give up", option));
+  };
+  needs_isolation(time_out.has_value(), "--timeout");
+  needs_isolation(jobs > 1, "--jobs");
+  ListRunning running{isolated, jobs};
   if (time_out)
-    isolation.time_out =
+    running.isolation.time_out =
         std::chrono::milliseconds(std::max<std::int64_t>(std::llround(*time_out * 1e3), 1));
-  isolation.hear = [](const std::string& said) { fmt::print(stderr, "{}", said); };
-  return isolation;
+  running.isolation.hear = [](const std::string& said) { fmt::print(stderr, "{}", said); };
+  return running;
 }
 
 }  // namespace groundstate::harness::cli

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "harness/cli/verbs.hpp"
-#include "harness/run/isolated_case.hpp"
+#include "harness/run/case_list.hpp"
 
 namespace groundstate::harness::cli {
 
@@ -14,6 +14,7 @@ struct CaseRunning {
   std::vector<std::string> cases, paths;
   std::string pairs = "auto";
   double max_cost = 1e12, max_memory = 4;
+  int jobs = 1;
   std::optional<double> time_out;
   bool progress = false, details = false, no_isolation = false, no_contracts = false;
 
@@ -21,8 +22,9 @@ struct CaseRunning {
 
   // Throws UsageError for a path that an entry's operator has not.
   RunOptions options(const std::vector<CaseEntry>& entries) const;
-  // `isolated`: whether cases run in processes of their own.
-  CaseIsolation isolation(bool isolated) const;
+  // `isolated`: whether cases run in processes of their own. Throws UsageError where an option
+  // needs it and it is not so.
+  ListRunning list_running(bool isolated) const;
 };
 
 }  // namespace groundstate::harness::cli

@@ -84,6 +84,30 @@ class Evidence(ProgramTest):
         self.assertEqual(*outputs)
         self.assertIn("0 of them failed, 0 STALE; 0 bitwise contracts", self.succeeds("judge", self.at("evidence.h5")))
 
+    def test_cases_side_by_side_are_recorded_like_one_at_a_time(self):
+        def content(*options):
+            path = self.at("evidence.h5")
+            self.succeeds("record", "simple_gla B=2 T=40,3,17 K=8 V=12", *PATHS, *options, "-o", path)
+            values = {}
+
+            def add(name, item):
+                if name.endswith("/record"):
+                    records = [json.loads(line) for line in text_of(item.parent, "record").splitlines()]
+                    for record in records:
+                        record.pop("seconds", None)
+                        record.pop("environment", None)
+                    values[name] = records
+                elif isinstance(item, h5py.Dataset) and name != "origin":
+                    values[name] = item[...].tobytes()
+
+            with h5py.File(path, "r") as file:
+                file.visititems(add)
+            return values
+
+        one = content()
+        self.assertEqual(sum(name.endswith("/record") for name in one), 3)
+        self.assertEqual(content("--jobs", "3"), one)
+
     def test_evidence_passes_and_is_small(self):
         path = self.recorded()
         out = self.succeeds("judge", path)

@@ -133,6 +133,9 @@ class Crashes(IsolationTest):
             (["--timeout", "soon"], "--timeout", "soon", "0.001", "1e6"),
             (["--timeout", "1", "--no-isolation"], "--timeout", "--no-isolation"),
             (["--timeout", "1", "--save", "a.h5"], "--timeout", "--save"),
+            (["--jobs", "0"], "--jobs", "1", "1024"),
+            (["--jobs", "2", "--no-isolation"], "--jobs", "--no-isolation"),
+            (["--jobs", "2", "--save", "a.h5"], "--jobs", "--save"),
             (["--resume"], "--resume", "-o"),
             (["--resume", "-o", "-"], "--resume", "-o"),
             (["--resume", "-o", "a.jsonl", "--save", "a.h5"], "--resume", "--save"),
@@ -142,6 +145,54 @@ class Crashes(IsolationTest):
             for word in words:
                 self.assertIn(word, end.stderr)
             self.assertEqual(os.listdir(self.folder), [])
+
+
+class SideBySide(IsolationTest):
+    def test_output_and_file_are_those_of_one_at_a_time(self):
+        one = self.run_here(*MANY, "-o", "one.jsonl")
+        for jobs in "2", "5", "100":
+            end = self.run_here(*MANY, "-o", "a.jsonl", "--jobs", jobs)
+            self.assertEqual((end.returncode, end.stdout, end.stderr), (0, one.stdout, ""))
+            self.assertEqual(without_times(self.content("a.jsonl").decode()),
+                             without_times(self.content("one.jsonl").decode()))
+
+    def test_a_crash_costs_one_result(self):
+        program = self.started("simple_gla T=5 H=1", SLOW[0], "simple_gla T=6 H=1", "--path", "parallel",
+                               "--no-contracts", "--json", "--jobs", "2")
+        os.kill(self.busy_grandchild(program), signal.SIGBUS)
+        records = without_times(program.communicate(timeout=120)[0])
+        self.assertEqual([record["status"] for record in records], ["PASSED", "FAILED", "PASSED"])
+        self.assertIn("crashed: SIGBUS", records[1]["note"])
+
+    def test_a_killed_worker_is_an_error_that_names_the_case(self):
+        program = self.started("simple_gla T=5 H=1", SLOW[0], "--path", "parallel", "--no-contracts", "-o", "a.jsonl",
+                               "--jobs", "2")
+        case = self.busy_grandchild(program)
+        with open(f"/proc/{case}/stat") as file:
+            worker = int(file.read().rpartition(")")[2].split()[1])
+        os.kill(worker, signal.SIGKILL)
+        errors = program.communicate(timeout=120)[1]
+        self.assertEqual((program.returncode, len(errors.splitlines())), (4, 1), errors)
+        for word in "simple_gla", "T=16000", "SIGKILL":
+            self.assertIn(word, errors)
+        self.assertEqual([record["status"] for record in without_times(self.content("a.jsonl").decode())], ["PASSED"])
+
+    def test_an_interrupt_leaves_no_process_and_a_file_to_resume(self):
+        program = self.started(*MANY[:1], SLOW[0], *MANY[1:], "--path", "parallel", "-o", "a.jsonl", "--jobs", "2")
+        case = self.busy_grandchild(program)
+        program.send_signal(signal.SIGINT)
+        program.communicate(timeout=120)
+        self.assertEqual(program.returncode, 130)
+        end = time.monotonic() + 20
+        while os.path.exists(f"/proc/{case}") and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertFalse(os.path.exists(f"/proc/{case}"))
+        self.assertGreater(len(without_times(self.content("a.jsonl").decode())), 12 * 3)
+
+    def busy_grandchild(self, program):
+        def find():
+            return [case for worker, _ in children(program.pid) for case, seconds in children(worker) if seconds > 0.4]
+        return self.until(program, find)[0]
 
 
 class Resume(IsolationTest):

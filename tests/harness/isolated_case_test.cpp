@@ -19,6 +19,7 @@
 #include "harness/run/report_message.hpp"
 #include "reference/core/parallel.hpp"
 #include "tests/harness/faulty_operator.hpp"
+#include "tests/harness/records_without_times.hpp"
 
 namespace groundstate::harness {
 namespace {
@@ -81,16 +82,6 @@ class IsolatedCase : public testing::Test {
   CaseIsolation isolation;
   std::vector<RaisedLimit> raised;
 };
-
-std::string records_without_times(const CaseReport& report) {
-  std::string text;
-  for (nlohmann::json record : to_records(report)) {
-    record.erase("seconds");
-    record.erase("environment");
-    text += record.dump() + "\n";
-  }
-  return text;
-}
 
 TEST_F(IsolatedCase, WithoutTroubleHasTheBitsOfACaseWithoutIsolationForAnyNumberOfThreads) {
   const std::string expected = records_without_times(run_case(op, entry(), options));
