@@ -78,7 +78,6 @@ void work(const std::vector<const StudyCase*>& todo, const fs::path& file, Board
   JsonLines lines(file);
   const std::string program = build_id();
   for (;;) {
-    check_interrupt();
     const Index i = board.next++;
     if (i >= static_cast<Index>(todo.size()) || Clock::now() > end) return;
     const StudyCase& own = *todo[static_cast<std::size_t>(i)];

@@ -62,6 +62,7 @@ std::vector<std::string> run_workers(int count, const std::function<void(int)>& 
     if (process == 0) {
       prctl(PR_SET_PDEATHSIG, SIGKILL);
       if (getppid() != parent) _exit(1);
+      std::signal(SIGINT, SIG_IGN);  // the parent answers for it
       try {
         body(i);
         _exit(0);

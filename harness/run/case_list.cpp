@@ -128,6 +128,7 @@ void run_side_by_side(const std::vector<ListedCase>& cases, RunOptions options,
   std::deque<Outbox> outboxes(static_cast<std::size_t>(jobs));
   const auto work = [&](int worker) {
     set_threads(own_threads);
+    options.tick = {};
     for (std::size_t i; (i = next++) < cases.size();) {
       options.paths = cases[i].paths;
       outboxes[static_cast<std::size_t>(worker)].send(i,

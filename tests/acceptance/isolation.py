@@ -53,9 +53,9 @@ class IsolationTest(ProgramTest):
     def run_here(self, *arguments, **options):
         return groundstate("run", *arguments, cwd=self.folder, **options)
 
-    def started(self, *arguments):
+    def started(self, *arguments, **options):
         program = subprocess.Popen([PROGRAM, "run", *arguments], cwd=self.folder, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, text=True)
+                                   stderr=subprocess.PIPE, text=True, **options)
         self.addCleanup(lambda: program.poll() is None and program.communicate())
         self.addCleanup(program.kill)
         return program
@@ -178,16 +178,18 @@ class SideBySide(IsolationTest):
         self.assertEqual([record["status"] for record in without_times(self.content("a.jsonl").decode())], ["PASSED"])
 
     def test_an_interrupt_leaves_no_process_and_a_file_to_resume(self):
-        program = self.started(*MANY[:1], SLOW[0], *MANY[1:], "--path", "parallel", "-o", "a.jsonl", "--jobs", "2")
-        case = self.busy_grandchild(program)
-        program.send_signal(signal.SIGINT)
-        program.communicate(timeout=120)
-        self.assertEqual(program.returncode, 130)
-        end = time.monotonic() + 20
-        while os.path.exists(f"/proc/{case}") and time.monotonic() < end:
-            time.sleep(0.01)
-        self.assertFalse(os.path.exists(f"/proc/{case}"))
-        self.assertGreater(len(without_times(self.content("a.jsonl").decode())), 12 * 3)
+        for send in os.kill, os.killpg:  # as `kill` does, and Ctrl-C on a terminal
+            program = self.started(*MANY[:1], SLOW[0], *MANY[1:], "--path", "parallel", "-o", "a.jsonl", "--jobs", "2",
+                                   start_new_session=True)
+            case = self.busy_grandchild(program)
+            send(program.pid, signal.SIGINT)
+            errors = program.communicate(timeout=120)[1]
+            self.assertEqual((program.returncode, len(errors.splitlines())), (130, 1), errors)
+            end = time.monotonic() + 20
+            while os.path.exists(f"/proc/{case}") and time.monotonic() < end:
+                time.sleep(0.01)
+            self.assertFalse(os.path.exists(f"/proc/{case}"))
+            self.assertGreater(len(without_times(self.content("a.jsonl").decode())), 12 * 3)
 
     def busy_grandchild(self, program):
         def find():
