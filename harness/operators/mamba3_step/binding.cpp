@@ -373,12 +373,7 @@ class Mamba3Step final : public Operator {
           sequence(own_sequence),
           head(own_head),
           own(lanes.at(sequence)),
-          names([&] {
-            std::vector<std::string> result;
-            for (const TensorSpec& spec : mamba3_step_binding::judged_outputs(c))
-              result.push_back(spec.name);
-            return result;
-          }()) {}
+          names(judged_names(lanes.options, prologue, lanes.intermediate)) {}
 
     // Values are rounded to what stores them between tokens, between lanes, or before the step.
     bool stores_between(std::string_view path) const {
@@ -483,15 +478,15 @@ class Mamba3Step final : public Operator {
                                       : done.after[static_cast<std::size_t>(t)];
       };
       PairOutputs result{std::move(done.out)};
-      for (std::size_t i = 1; i < names.size(); ++i)
-        result.push_back(judged_rows(lanes, names[i], sequence, at));
+      for (const std::string& name : names)
+        result.push_back(judged_rows(lanes, name, sequence, at));
       return result;
     }
     // The lane that left in the pools what this one reads, and after which of its tokens, where
     // lanes are processed one after the other.
     std::optional<Lanes::Store> predecessor() const {
       if (!lanes.options.sequential) return std::nullopt;
-      const auto stores = lanes.last_stores(sequence);
+      const auto stores = lanes.last_stores(0, sequence);
       const auto found = stores.find(own.source);
       return found == stores.end() ? std::nullopt : std::optional(found->second);
     }
@@ -500,7 +495,7 @@ class Mamba3Step final : public Operator {
     bool prologue;
     Index sequence, head;
     Lane own;
-    std::vector<std::string> names;  // of the judged tensors
+    std::vector<std::string> names;  // of the judged tensors behind out
   };
 
   template <class View>

@@ -34,18 +34,6 @@ Matrix<double> store_of(const mamba3::Carried<double>& own, std::string_view ten
   return circle;
 }
 
-std::vector<std::string> judged_names(const mamba3::Options& options, bool prologue,
-                                      bool intermediate) {
-  std::vector<std::string> names;
-  if (options.update_state) {
-    names.emplace_back("state");
-    if (options.update_kv_state) names.insert(names.end(), {"k_state", "x_state"});
-    if (prologue) names.emplace_back("angle_state");
-  }
-  if (intermediate) names.emplace_back("intermediate_states");
-  return names;
-}
-
 // One member of what slot and head hold; others may not be there.
 mamba3::Carried<double> load_member(const mamba3::HostOutputs& y, std::string_view tensor,
                                     Index slot, Index head) {
@@ -132,9 +120,9 @@ Index Lanes::stores() const {
   return x.lanes.destination ? x.lanes.destination.extent<Time>() : 1;
 }
 
-std::map<Index, Lanes::Store> Lanes::last_stores(Index end) const {
+std::map<Index, Lanes::Store> Lanes::last_stores(Index begin, Index end) const {
   std::map<Index, Store> result;
-  for (Index i = 0; i < end; ++i) {
+  for (Index i = begin; i < end; ++i) {
     const Lane own = at(i);
     for (Index t = 0; !own.padding && t < own.length; ++t)
       if (const Index slot = destination(i, own, t); slot != nowhere) result[slot] = {i, t};
@@ -144,7 +132,7 @@ std::map<Index, Lanes::Store> Lanes::last_stores(Index end) const {
 
 std::optional<std::string> violation(const Case& c, const Tensors& inputs, const Tensors& outputs) {
   const Lanes lanes(c, inputs);
-  const auto written = lanes.last_stores(lanes.n.sequences);
+  const auto written = lanes.last_stores(0, lanes.n.sequences);
   Tensors before;
   for (const Tensor& tensor : outputs)
     if (is_pool(tensor.name()))
@@ -183,6 +171,18 @@ std::optional<std::string> violation(const Case& c, const Tensors& inputs, const
 
 // ---- what lanes leave, as the judge sees it
 
+std::vector<std::string> judged_names(const mamba3::Options& options, bool prologue,
+                                      bool intermediate) {
+  std::vector<std::string> names;
+  if (options.update_state) {
+    names.emplace_back("state");
+    if (options.update_kv_state) names.insert(names.end(), {"k_state", "x_state"});
+    if (prologue) names.emplace_back("angle_state");
+  }
+  if (intermediate) names.emplace_back("intermediate_states");
+  return names;
+}
+
 Matrix<double> judged_rows(const Lanes& lanes, std::string_view tensor, Index sequence,
                            const After& after) {
   const mamba3::Shape& n = lanes.n;
@@ -198,7 +198,10 @@ Matrix<double> judged_rows(const Lanes& lanes, std::string_view tensor, Index se
   }
   const Index stores = lanes.stores();
   Matrix<double> rows = Matrix<double>::Zero(stores * height, columns);
-  for (const auto& [slot, last] : lanes.last_stores(n.sequences))
+  // Only one that comes later, where lanes are processed one after the other, can store where this
+  // one did.
+  const Index end = lanes.options.sequential ? n.sequences : sequence + 1;
+  for (const auto& [slot, last] : lanes.last_stores(sequence, end))
     if (last.sequence == sequence)
       rows.middleRows(stores == 1 ? 0 : last.token * height, height) =
           store_of(after(last.token), tensor);

@@ -45,11 +45,11 @@ struct Lanes {
   }
   // What the judge sees of the pools: stores a lane; 0 where no pool is written.
   Index stores() const;
-  // The last store in each slot, of lanes before `end`.
+  // The last store in each slot, of lanes begin .. end - 1.
   struct Store {
     Index sequence, token;
   };
-  std::map<Index, Store> last_stores(Index end) const;
+  std::map<Index, Store> last_stores(Index begin, Index end) const;
 
   mamba3::HostInputs x;
   mamba3::HostOutputs pools;
@@ -57,6 +57,10 @@ struct Lanes {
   mamba3::Shape n;
   bool state_out, intermediate;
 };
+
+// The judged tensors of pools, and intermediate_states, in their order.
+std::vector<std::string> judged_names(const mamba3::Options& options, bool prologue,
+                                      bool intermediate);
 
 // The rows of one judged tensor that lane `sequence` leaves; `after(t)` is what the lane carries
 // behind its token t. 0 where it stores nothing.

@@ -394,7 +394,7 @@ class SelectiveStateUpdate final : public Operator {
     // lanes are processed one after the other.
     std::optional<Store> predecessor() const {
       if (!options.sequential) return std::nullopt;
-      const std::map<Index, Store> stores = last_stores(x, sequence, options);
+      const std::map<Index, Store> stores = last_stores(x, 0, sequence, options);
       const auto found = stores.find(own.source);
       return found == stores.end() ? std::nullopt : std::optional(found->second);
     }

@@ -38,11 +38,11 @@ Tensors judged(const Case& c, const Tensors& inputs, const Tensors& outputs);
 // Tokens of it.
 Index longest_lane(const ssu::HostInputs& x, const ssu::Shape& n);
 
-// What a call leaves in the slots that it writes: the last store of each.
+// What lanes begin .. end - 1 of a call leave in the slots that they write: the last store of each.
 struct Store {
   Index sequence, token;
 };
-std::map<Index, Store> last_stores(const ssu::HostInputs& x, Index sequences,
+std::map<Index, Store> last_stores(const ssu::HostInputs& x, Index begin, Index end,
                                    const ssu::Options& options);
 
 // The states that lane `sequence` leaves in the pool, one after the other, of a call with
