@@ -394,7 +394,7 @@ class Mamba3Step final : public Operator {
       constexpr bool is_double = std::is_same_v<Scalar, double>,
                      exact = is_double || std::is_same_v<Scalar, long double>;
       auto p = mamba3::gather<Scalar>(lanes.x, lanes.pools, lanes.options, own, head);
-      if (const std::optional<Lanes::Store> before = predecessor()) {
+      if (const auto before = lanes.slot_stores().predecessor(sequence, own.source)) {
         Call other = *this;
         other.sequence = before->sequence;
         other.own = lanes.at(before->sequence);
@@ -482,15 +482,6 @@ class Mamba3Step final : public Operator {
         result.push_back(judged_rows(lanes, name, sequence, at));
       return result;
     }
-    // The lane that left in the pools what this one reads, and after which of its tokens, where
-    // lanes are processed one after the other.
-    std::optional<Lanes::Store> predecessor() const {
-      if (!lanes.options.sequential) return std::nullopt;
-      const auto stores = lanes.last_stores(0, sequence);
-      const auto found = stores.find(own.source);
-      return found == stores.end() ? std::nullopt : std::optional(found->second);
-    }
-
     Lanes lanes;
     bool prologue;
     Index sequence, head;

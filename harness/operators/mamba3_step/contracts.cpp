@@ -124,7 +124,7 @@ class Contracts final : public SlotContracts {
   // The last tokens that reach each slot: visit(slot, lane, its number, token).
   template <class Visit>
   void for_stores(Visit&& visit) const {
-    for (const auto& [slot, last] : lanes_.last_stores(0, n_.sequences))
+    for (const auto& [slot, last] : lanes_.slot_stores().last())
       visit(slot, lane(last.sequence), last.sequence, last.token);
   }
 

@@ -120,19 +120,9 @@ Index Lanes::stores() const {
   return x.lanes.destination ? x.lanes.destination.extent<Time>() : 1;
 }
 
-std::map<Index, Lanes::Store> Lanes::last_stores(Index begin, Index end) const {
-  std::map<Index, Store> result;
-  for (Index i = begin; i < end; ++i) {
-    const Lane own = at(i);
-    for (Index t = 0; !own.padding && t < own.length; ++t)
-      if (const Index slot = destination(i, own, t); slot != nowhere) result[slot] = {i, t};
-  }
-  return result;
-}
-
 std::optional<std::string> violation(const Case& c, const Tensors& inputs, const Tensors& outputs) {
   const Lanes lanes(c, inputs);
-  const auto written = lanes.last_stores(0, lanes.n.sequences);
+  const auto written = lanes.slot_stores().last();
   Tensors before;
   for (const Tensor& tensor : outputs)
     if (is_pool(tensor.name()))
@@ -198,13 +188,8 @@ Matrix<double> judged_rows(const Lanes& lanes, std::string_view tensor, Index se
   }
   const Index stores = lanes.stores();
   Matrix<double> rows = Matrix<double>::Zero(stores * height, columns);
-  // Only one that comes later, where lanes are processed one after the other, can store where this
-  // one did.
-  const Index end = lanes.options.sequential ? n.sequences : sequence + 1;
-  for (const auto& [slot, last] : lanes.last_stores(sequence, end))
-    if (last.sequence == sequence)
-      rows.middleRows(stores == 1 ? 0 : last.token * height, height) =
-          store_of(after(last.token), tensor);
+  for (const Index t : lanes.slot_stores().lasting(sequence))
+    rows.middleRows(stores == 1 ? 0 : t * height, height) = store_of(after(t), tensor);
   return rows;
 }
 

@@ -10,9 +10,8 @@
 //   out           [batch, time, head, P], or R P of rank_out
 #pragma once
 
-#include <map>
-
 #include "harness/operators/mamba3_step/case.hpp"
+#include "harness/operators/slot_stores.hpp"
 
 namespace groundstate::harness::mamba3_step_binding {
 
@@ -45,11 +44,7 @@ struct Lanes {
   }
   // What the judge sees of the pools: stores a lane; 0 where no pool is written.
   Index stores() const;
-  // The last store in each slot, of lanes begin .. end - 1.
-  struct Store {
-    Index sequence, token;
-  };
-  std::map<Index, Store> last_stores(Index begin, Index end) const;
+  SlotStores slot_stores() const { return {x.lanes, options, n.time, n.sequences}; }
 
   mamba3::HostInputs x;
   mamba3::HostOutputs pools;

@@ -347,7 +347,7 @@ class SelectiveStateUpdate final : public Operator {
       constexpr bool is_double = std::is_same_v<Scalar, double>,
                      keeps_states = is_double || std::is_same_v<Scalar, long double>;
       ssu::Problem<Scalar> p = ssu::gather<Scalar>(x, pool, options, own, head);
-      if (const std::optional<Store> before = predecessor()) {
+      if (const auto before = slot_stores(x, options).predecessor(sequence, own.source)) {
         Call other = *this;
         other.sequence = before->sequence;
         other.own = lane(x, options, before->sequence, load_index);
@@ -389,14 +389,6 @@ class SelectiveStateUpdate final : public Operator {
       if (options.update_state) result.push_back(states(at));
       if (intermediate) result.push_back(intermediates(at));
       return result;
-    }
-    // The lane that left in the pool what this one reads, and after which of its tokens, where
-    // lanes are processed one after the other.
-    std::optional<Store> predecessor() const {
-      if (!options.sequential) return std::nullopt;
-      const std::map<Index, Store> stores = last_stores(x, 0, sequence, options);
-      const auto found = stores.find(own.source);
-      return found == stores.end() ? std::nullopt : std::optional(found->second);
     }
     // The errors of storing the state after every call, of the judged tensors: independent of each
     // other, and carried on by the decays.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 #include "harness/operators/tensor_edit.hpp"
 
@@ -69,7 +70,7 @@ std::optional<std::string> violation(const Case& c, const Tensors& inputs, const
   const ssu::HostOutputs pool = bind_pool(inputs);
   const ssu::Shape n = shape(x, pool);
   const ssu::Options how = options(c);
-  const std::map<Index, Store> written = last_stores(x, 0, n.sequences, how);
+  const std::map<Index, SlotStore> written = slot_stores(x, how).last();
 
   Tensors before;
   for (const Tensor& tensor : outputs)
@@ -118,28 +119,17 @@ Index stores_of(const ssu::HostInputs& x, const ssu::Options& options) {
   return x.destination ? x.destination.extent<Time>() : 1;
 }
 
-std::map<Index, Store> last_stores(const ssu::HostInputs& x, Index begin, Index end,
-                                   const ssu::Options& options) {
-  std::map<Index, Store> result;
-  for (Index i = begin; i < end; ++i) {
-    const Lane own = lane(x, options, i, load_index);
-    for (Index t = 0; !own.padding && t < own.length; ++t)
-      if (const Index slot = destination(x, options, i, own, t, load_index); slot != nowhere)
-        result[slot] = {i, t};
-  }
-  return result;
+SlotStores slot_stores(const ssu::HostInputs& x, const ssu::Options& options) {
+  const Index time = x.x.extent<Time>();
+  return {indices(x), options, time, sequences_of(indices(x), x.x.extent<Batch>())};
 }
 
 Matrix<double> stored_rows(const ssu::HostInputs& x, const ssu::Shape& n,
                            const ssu::Options& options, Index sequence, const StateAt& state) {
   const Index stores = stores_of(x, options);
   Matrix<double> rows = Matrix<double>::Zero(stores * n.value, n.state);
-  // Only one that comes later, where lanes are processed one after the other, can store where this
-  // one did.
-  const Index end = options.sequential ? n.sequences : sequence + 1;
-  for (const auto& [slot, last] : last_stores(x, sequence, end, options))
-    if (last.sequence == sequence)
-      rows.middleRows(stores == 1 ? 0 : last.token * n.value, n.value) = state(last.token);
+  for (const Index t : slot_stores(x, options).lasting(sequence))
+    rows.middleRows(stores == 1 ? 0 : t * n.value, n.value) = state(t);
   return rows;
 }
 

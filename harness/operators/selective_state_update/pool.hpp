@@ -2,9 +2,8 @@
 // call may change, and the states of every lane as the judge compares them.
 #pragma once
 
-#include <map>
-
 #include "harness/operators/selective_state_update/case.hpp"
+#include "harness/operators/slot_stores.hpp"
 
 namespace groundstate::harness::selective_state_update_binding {
 
@@ -38,12 +37,7 @@ Tensors judged(const Case& c, const Tensors& inputs, const Tensors& outputs);
 // Tokens of it.
 Index longest_lane(const ssu::HostInputs& x, const ssu::Shape& n);
 
-// What lanes begin .. end - 1 of a call leave in the slots that they write: the last store of each.
-struct Store {
-  Index sequence, token;
-};
-std::map<Index, Store> last_stores(const ssu::HostInputs& x, Index begin, Index end,
-                                   const ssu::Options& options);
+SlotStores slot_stores(const ssu::HostInputs& x, const ssu::Options& options);
 
 // The states that lane `sequence` leaves in the pool, one after the other, of a call with
 // stores_of() of them for every lane: rows t P .. t P + P - 1 hold the state after token t, or the
