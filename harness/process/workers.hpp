@@ -2,8 +2,8 @@
 //
 // Each is a fork of the calling thread, ends with its parent, does not hear Ctrl-C (the parent
 // answers for it) and has no terminal of its own: what it has to say goes through files and memory
-// that is shared. OpenMP and CUDA may be used in a
-// worker if neither was used before (end_threads() after OpenMP).
+// that is shared. OpenMP and CUDA may be used in a worker if neither was used before (end_threads()
+// after OpenMP).
 #pragma once
 
 #include <functional>

@@ -10,7 +10,7 @@ import unittest
 
 import h5py
 import numpy as np
-from program import ProgramTest, groundstate
+from program import ProgramTest, groundstate, without_times
 
 CASE = "simple_gla B=2 T=40 K=8 V=12 gate=medium state=random"
 PATHS = ("--path", "recurrent:single", "--path", "chunked:tensorcore-bf16")
@@ -92,11 +92,7 @@ class Evidence(ProgramTest):
 
             def add(name, item):
                 if name.endswith("/record"):
-                    records = [json.loads(line) for line in text_of(item.parent, "record").splitlines()]
-                    for record in records:
-                        record.pop("seconds", None)
-                        record.pop("environment", None)
-                    values[name] = records
+                    values[name] = without_times(text_of(item.parent, "record"))
                 elif isinstance(item, h5py.Dataset) and name != "origin":
                     values[name] = item[...].tobytes()
 

@@ -11,7 +11,7 @@ import subprocess
 import time
 import unittest
 
-from program import PROGRAM, ProgramTest, groundstate
+from program import PROGRAM, ProgramTest, groundstate, without_times
 
 # One path takes milliseconds, the other seconds.
 SLOW = ["simple_gla T=16000 H=1 K=16 V=16 dtype=fp32", "--path", "recurrent", "--path", "parallel", "--no-contracts"]
@@ -30,15 +30,6 @@ def children(process):
             if int(fields[1]) == process:
                 found.append((int(entry), (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")))
     return found
-
-
-def without_times(text):
-    """The records of a file or an output, but for what depends on the moment."""
-    records = [json.loads(line) for line in text.splitlines()]
-    for record in records:
-        record.pop("seconds", None)
-        record.pop("environment", None)
-    return records
 
 
 class IsolationTest(ProgramTest):
@@ -73,6 +64,13 @@ class IsolationTest(ProgramTest):
         def find():
             return [child for child, seconds in children(program.pid) if seconds > 0.4]
         return self.until(program, find)[0]
+
+
+    def expect_gone(self, process):
+        end = time.monotonic() + 20
+        while os.path.exists(f"/proc/{process}") and time.monotonic() < end:
+            time.sleep(0.01)
+        self.assertFalse(os.path.exists(f"/proc/{process}"))
 
 
 class Crashes(IsolationTest):
@@ -113,10 +111,7 @@ class Crashes(IsolationTest):
         child = self.busy_child(program)
         program.kill()
         program.communicate()
-        end = time.monotonic() + 20
-        while os.path.exists(f"/proc/{child}") and time.monotonic() < end:
-            time.sleep(0.01)
-        self.assertFalse(os.path.exists(f"/proc/{child}"))
+        self.expect_gone(child)
         self.assertGreater(len(without_times(self.content("a.jsonl").decode())), 12 * 3)
 
     def test_results_do_not_depend_on_isolation_or_threads(self):
@@ -159,7 +154,7 @@ class SideBySide(IsolationTest):
     def test_a_crash_costs_one_result(self):
         program = self.started("simple_gla T=5 H=1", SLOW[0], "simple_gla T=6 H=1", "--path", "parallel",
                                "--no-contracts", "--json", "--jobs", "2")
-        os.kill(self.busy_grandchild(program), signal.SIGBUS)
+        os.kill(self.busy_case(program)[1], signal.SIGBUS)
         records = without_times(program.communicate(timeout=120)[0])
         self.assertEqual([record["status"] for record in records], ["PASSED", "FAILED", "PASSED"])
         self.assertIn("crashed: SIGBUS", records[1]["note"])
@@ -167,10 +162,7 @@ class SideBySide(IsolationTest):
     def test_a_killed_worker_is_an_error_that_names_the_case(self):
         program = self.started("simple_gla T=5 H=1", SLOW[0], "--path", "parallel", "--no-contracts", "-o", "a.jsonl",
                                "--jobs", "2")
-        case = self.busy_grandchild(program)
-        with open(f"/proc/{case}/stat") as file:
-            worker = int(file.read().rpartition(")")[2].split()[1])
-        os.kill(worker, signal.SIGKILL)
+        os.kill(self.busy_case(program)[0], signal.SIGKILL)
         errors = program.communicate(timeout=120)[1]
         self.assertEqual((program.returncode, len(errors.splitlines())), (4, 1), errors)
         for word in "simple_gla", "T=16000", "SIGKILL":
@@ -181,19 +173,18 @@ class SideBySide(IsolationTest):
         for send in os.kill, os.killpg:  # as `kill` does, and Ctrl-C on a terminal
             program = self.started(*MANY[:1], SLOW[0], *MANY[1:], "--path", "parallel", "-o", "a.jsonl", "--jobs", "2",
                                    start_new_session=True)
-            case = self.busy_grandchild(program)
+            case = self.busy_case(program)[1]
             send(program.pid, signal.SIGINT)
             errors = program.communicate(timeout=120)[1]
             self.assertEqual((program.returncode, len(errors.splitlines())), (130, 1), errors)
-            end = time.monotonic() + 20
-            while os.path.exists(f"/proc/{case}") and time.monotonic() < end:
-                time.sleep(0.01)
-            self.assertFalse(os.path.exists(f"/proc/{case}"))
+            self.expect_gone(case)
             self.assertGreater(len(without_times(self.content("a.jsonl").decode())), 12 * 3)
 
-    def busy_grandchild(self, program):
+    def busy_case(self, program):
+        """A worker and its child, which computes, once it is past all that is fast."""
         def find():
-            return [case for worker, _ in children(program.pid) for case, seconds in children(worker) if seconds > 0.4]
+            return [(worker, case) for worker, _ in children(program.pid) for case, seconds in children(worker)
+                    if seconds > 0.4]
         return self.until(program, find)[0]
 
 

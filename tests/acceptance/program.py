@@ -20,6 +20,15 @@ def groundstate(*arguments, **options):
     return subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=300, **options)
 
 
+def without_times(text):
+    """The records of a file or an output, but for what depends on the moment."""
+    records = [json.loads(line) for line in text.splitlines()]
+    for record in records:
+        record.pop("seconds", None)
+        record.pop("environment", None)
+    return records
+
+
 def load(dataset):
     """Its values in a type that NumPy can compute with."""
     if dataset.attrs.get("dtype") == "bfloat16" and dataset.dtype == np.uint16:
