@@ -8,7 +8,7 @@ FUZZ_SECONDS ?= 60
 FUZZ_FILES ?= 10000
 configure_and_build = cmake --preset $(1) && cmake --build --preset $(1) -j $(JOBS)
 
-.PHONY: demo test sanitize sanitize-gpu hopper fuzz portable bench bench-gpu calibrate calibrate-gpu format clean packages
+.PHONY: demo test sanitize sanitize-gpu evidence-gpu hopper fuzz portable bench bench-gpu calibrate calibrate-gpu format clean packages
 
 demo: packages
 	$(call configure_and_build,cpu) --target groundstate
@@ -30,6 +30,15 @@ sanitize hopper: packages
 # With the build that is there, on a machine with a GPU.
 sanitize-gpu:
 	tests/acceptance/sanitize_gpu.sh $(GROUNDSTATE) $(JOBS)
+
+# On a machine with a GPU, with the build that is there: what CI judges of the kernels. Of long lists little is kept.
+record = $(GROUNDSTATE) record @data/$(1).cases --jobs $(JOBS) -o data/evidence/$(1).h5
+evidence-gpu:
+	$(call record,quick)
+	$(call record,mamba3_step) --no-pictures --elements 32
+	$(call record,selective_state_update) --no-pictures --elements 256
+	$(call record,simple_gla) --no-pictures --elements 16
+	$(call record,simple_gla_backward) --no-pictures --elements 16
 
 # Each target of tests/fuzz/ for FUZZ_SECONDS, then FUZZ_FILES mutated files through `compare`. Needs
 # clang, libFuzzer and libomp, which are installed too.

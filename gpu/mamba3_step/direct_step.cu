@@ -1,36 +1,51 @@
-// gpu.step for one token a lane without a prologue: states come by the copy engine.
+// gpu.step for one token a lane: states come by the copy engine.
 //
 // A CTA owns one head of some sequences, one after the other, a warp sixteen rows of the state of
 // N = 128. As soon as rows are read, the copy engine brings those of the next sequence to their
 // place, and what else is needed of it is asked for: memory works while the products are made. The
-// warps bring a rank each of B, K and C for all, widened. A lane has four columns of each half of
-// four rows, in two passes (row_block.cuh). Sums of four columns go through shared memory to the
-// lane that has the row and two ranks of it, for which it also computes u, v and the share of the
-// output: half the instructions of exchanges between lanes.
+// warps bring a rank each of B, K and C for all, widened, and behind the prologue where there is
+// one (direct_prologue.cuh). A lane has four columns of each half of four rows, in two passes
+// (row_block.cuh). Sums of four columns go through shared memory to the lane that has the row and
+// two ranks of it, for which it also computes u, v and the share of the output: half the
+// instructions of exchanges between lanes.
 //
-// Rounding points: the state where it is stored, out as it is stored. exp is CUDA's in fp32.
-// Limits: direct_step(): 16-bit tokens; A, dt, trap, D in fp32; R 1 or 4; strides below 2^31 bytes.
+// Rounding points: the state where it is stored; K behind the prologue; out as it is stored. exp,
+// tanh, sin and cos are CUDA's in fp32.
+// Limits: direct_step(): 16-bit tokens; A, dt, trap, D and angles in fp32; R 1 or 4; strides below
+// 2^31 bytes.
 // Bytes: step.cu.
-// Measured on an H200, H48 P64 N128 R4, every group its own B and C, B 8 / 64 / 256
-// (data/timings_h200.jsonl): fp32 12.9 / 61.0 / 220 us, 87 / 95 / 98 % of a copy of the same bytes,
-// bf16 11.3 / 36.8 / 124 us, 71 / 90 / 95 %. A sequence costs a warp 1430 instructions, 830 of them
-// the products, and a CTA that begins 460.
+// Measured on an H200, H48 P64 N128 R4 (data/timings_h200.jsonl). Every group its own B and C,
+// B 8 / 64 / 256: fp32 12.1 / 60.4 / 221 us, 94 / 96 / 98 % of a copy of the same bytes,
+// bf16 10.0 / 36.1 / 123 us, 80 / 92 / 95 %. One group, norm and all angles, B 128: fp32 113 us,
+// 96 %, bf16 72.5 us, 81 %; with the prologue in a launch of its own 184 and 135 us. A sequence
+// costs a warp 1400 instructions, 830 of them the products, with the prologue 300 more; a CTA that
+// begins 550.
 //
 // Learned there.
+// - What is needed first is asked for first: K and X before their state, behind which they would
+//   wait. Slots take 1.5 us, in which the memory has nothing else to do: tokens of all sequences of
+//   a CTA are fetched into the L2 then. Where all CTAs begin at once, half of the states wait for
+//   the first keys. With sums read eight bytes at once, which as two words conflict in their banks,
+//   this is 11 % at B 8, 2 % at B 64 and 1 % at B 256 in bf16, 8 % and 1 % at B 8 and 64 in fp32.
+//   Tokens asked for by loads are waited for with the slots, up to 6 % slower, and so are slots
+//   behind a branch on their type.
 // - Types of tokens that are known save more than their instructions: of two predicated loads to
 //   one register the second waits for all loads under way.
 // - Sequences a CTA, in bf16 at B 256: one, 143 us; three, 126; four and the last one each, 124;
 //   all of its place on the device, 132, since multiprocessors do not get the same share of the
 //   memory.
-// - Time that a copy does not take is a constant, 3 to 4 us for any B, and 2 %: the first slot
-//   comes after 1.5 us and the first state after 3.3, and the last state is worked on for 1.2. bf16
-//   at B 64: without the products 36 us, without the output 35.7, without both 35.2. Counters
-//   there: the memory 70 % of its peak (a copy 78), instructions issued 61 %, shared memory 62 %.
-// - States asked for as early as can be, before the tokens: those wait behind the states, 1 to 5 %
-//   slower. Tokens before the slots: slots are then waited for with them, up to 6 % slower. Tokens
-//   by cp.async, 1 to 5 %.
+// - Time that a copy does not take is a constant, 3 us for any B, and 2 %: the first slot comes
+//   after 1.5 us, the first keys after 3, and the last state is worked on for 1. bf16 at B 64:
+//   counters have the memory at 70 % of its peak (a copy 78), instructions at 61 %, shared memory
+//   at 62 %.
+// - The prologue at B 128 with weights of norm and bias loaded for each sequence, each of them
+//   late, and a square root and a division: fp32 131 us, bf16 83. Weights in shared memory, the
+//   inverse root at once: 115 and 75. theta fetched into the L2 with the other tokens: 114 and 73.
+//   Angles by the first half of the threads in one CTA, by the second in the next: 113 and 72.
+// - Tokens by cp.async, 1 to 5 % slower. Two sets of keys, one barrier a sequence: 0.4 % faster,
+//   and in fp32 P 128 has no room for two CTAs.
 // - More under way is slower: two places for states 1 to 4 %; states of the CTA that follows
-//   fetched into the L2, 2 to 5 %; all states or tokens, 10 to 30 % and 1 %.
+//   fetched into the L2, 2 to 5 %; all states, 10 to 30 %.
 // - Warps of eight rows are 20 % slower, 96 registers and five CTAs 5 %, loops of products that are
 //   not unrolled 1 to 3 %. Products of the second pass made ahead, in shared memory: 2 to 4 %.
 //   Eight rows a lane, 168 registers and three CTAs, spare a quarter of the accesses to shared
@@ -46,6 +61,7 @@
 #include "gpu/core/direct_load.cuh"
 #include "gpu/core/load_index.cuh"
 #include "gpu/core/mbarrier.cuh"
+#include "gpu/mamba3_step/direct_prologue.cuh"
 #include "gpu/mamba3_step/direct_step.hpp"
 #include "gpu/mamba3_step/row_block.cuh"
 
@@ -59,6 +75,7 @@ constexpr int warp = warp_threads, most_warps = 8, columns = 128, most_ranks = 4
     half_lanes = warp / halves,  // each has four columns of both halves
     own_rows = 4, pass_rows = warp / half_lanes * own_rows, passes = 2,
               warp_rows = passes * pass_rows;
+constexpr int most_own = 4;  // sequences of a CTA
 
 // Rows of 16-bit keys, [sequence or slot][head][rank]; strides in bytes.
 struct KeyRows {
@@ -108,9 +125,11 @@ struct Arguments {
   States state;
   Divisor heads_a_group;
   View<Space::device, const Any, Sequence, Time> source, destination;
+  PrologueRows prologue;
   Options options;
   // `sharing` CTAs of a head work on the first sequences in turn, others on one of the rest each.
   int sharing = 0, shared_sequences = 0;
+  bool at_once = false;  // all CTAs find room on the device
 };
 
 // An element of known type, or the other value where there is no tensor.
@@ -131,11 +150,15 @@ __device__ float sum_by_halves(const Term& term, int first = 0, int step = 1) {
 
 // ---- shared storage
 
-// Of all warps.
+// Of all warps, of one sequence.
 template <int ranks>
 struct alignas(128) Keys {
   float4 B[ranks][warp], K[ranks][warp], C[ranks][warp];
 };
+
+template <class Weight, int ranks, bool has_prologue>
+constexpr std::size_t key_bytes = sizeof(Keys<ranks>) +
+                                  (has_prologue ? sizeof(PrologueStage<Weight, ranks>) : 0);
 
 // Sums of four columns on their way to the lane that adds them up: a lane has a row, and one rank
 // or two adjacent ones of it.
@@ -158,18 +181,101 @@ struct alignas(128) WarpTile {
   Barrier arrived[passes];
 };
 
-// ---- kernel
+// ---- what a CTA is for, and what a lane asks for
 
-// What a lane asks for of one sequence: four columns of the warp's rank, numbers of its own row,
-// and of A, dt and trap one.
+// Sequences first, first + stride, ... before end.
+struct Share {
+  int first, stride, end;
+};
+__device__ Share share_of(const Arguments& a, int cta_of_head) {
+  if (cta_of_head < a.sharing) return {cta_of_head, a.sharing, a.shared_sequences};
+  const int alone = a.shared_sequences + cta_of_head - a.sharing;
+  return {alone, 1, alone + 1};
+}
+
+// Of one sequence: four columns of the warp's rank, numbers of its own row, and of A, dt and trap
+// one; with a prologue an angle.
 template <class Key>
 struct Token {
   uint2 B, C, K;
   Key x, z, x_last;
   float number;
+  AngleToken angle;
 };
 
-template <class Stored, class Key, class Weight, int ranks>
+// Where a lane finds them in sequence or slot 0.
+template <class Key, bool has_prologue>
+struct TokenPlaces {
+  std::byte *B, *C, *K, *x, *z, *x_last, *number;
+  int number_stride, head, frequency;
+  bool has_key;
+
+  __device__ TokenPlaces(const Arguments& a, int head_, int group, int own_warp, int lane, int row,
+                         bool has_key_)
+      : B(a.B.four(group, own_warp, lane)),
+        C(a.C.four(group, own_warp, lane)),
+        K(a.k_state.four(head_, own_warp, lane)),
+        x(a.x.element(0, head_, row)),
+        z(a.z.element(0, head_, row)),
+        x_last(a.x_state.element(0, head_, row)),
+        head(head_),
+        frequency(own_frequency()),
+        has_key(has_key_) {
+    const TokenRows& numbers = lane == 0 ? a.A : lane == 1 ? a.dt : a.trap;
+    number = numbers.element(0, head_, 0);
+    number_stride = numbers.sequence;
+  }
+  __device__ void ask(const Arguments& a, Token<Key>& token, int sequence) const {
+    if (has_key) {
+      token.B = *reinterpret_cast<const uint2*>(stepped(B, sequence, a.B.lead));
+      token.C = *reinterpret_cast<const uint2*>(stepped(C, sequence, a.C.lead));
+    }
+    token.number = *reinterpret_cast<const float*>(stepped(number, sequence, number_stride));
+    token.x = *reinterpret_cast<const Key*>(stepped(x, sequence, a.x.sequence));
+    if (a.z.data) token.z = *reinterpret_cast<const Key*>(stepped(z, sequence, a.z.sequence));
+    if constexpr (has_prologue) token.angle.ask(a.prologue, sequence, head, frequency);
+  }
+  __device__ void ask_slot(const Arguments& a, Token<Key>& token, int slot) const {
+    if (has_key) token.K = *reinterpret_cast<const uint2*>(stepped(K, slot, a.k_state.lead));
+    token.x_last = *reinterpret_cast<const Key*>(stepped(x_last, slot, a.x_state.sequence));
+    if constexpr (has_prologue) token.angle.ask_slot(a.prologue, slot, head, frequency);
+  }
+  // B and x become K and X; `writes_x`: of the lanes that have a row, one.
+  __device__ void store_slot(const Arguments& a, const Token<Key>& token, int slot,
+                             bool writes_x) const {
+    if (has_key) *reinterpret_cast<uint2*>(stepped(K, slot, a.k_state.lead)) = token.B;
+    if (writes_x) *reinterpret_cast<Key*>(stepped(x_last, slot, a.x_state.sequence)) = token.x;
+  }
+};
+
+// Tokens of the whole share go to the L2: memory has nothing else to do before slots are there.
+// Eight lanes fetch B, eight C, eight x and z, eight theta: two lines of each of most_own
+// sequences.
+template <bool has_prologue>
+__device__ void fetch_tokens(const Arguments& a, const Share& share, int head, int group,
+                             int own_warp, int lane, bool has_key) {
+  constexpr int line_bytes = 128, warps_a_line = line_bytes / (warp_rows * 2);
+  static_assert(columns * 2 == 2 * line_bytes && most_own == 4);
+  const int tensor = lane / 8, second = lane % 2,
+            sequence = share.first + lane % 8 / 2 * share.stride;
+  const std::byte* from = nullptr;
+  if (tensor < 2 && has_key) {
+    const KeyRows& key = tensor == 0 ? a.B : a.C;
+    from = stepped(key.four(group, own_warp, 0), sequence, key.lead) + second * line_bytes;
+  } else if (tensor == 2 && own_warp % warps_a_line == 0) {
+    const TokenRows& rows = second == 0 ? a.x : a.z;
+    if (rows.data) from = rows.element(sequence, head, own_warp * warp_rows);
+  } else if (has_prologue && tensor == 3 && own_warp == 0) {
+    const TokenRows& theta = a.prologue.theta;
+    if (second * line_bytes < a.prologue.frequencies * theta.size)
+      from = theta.element(sequence, head, 0) + second * line_bytes;
+  }
+  if (from != nullptr && sequence < share.end) fetch_line(from);
+}
+
+// ---- kernel
+
+template <class Stored, class Key, class Weight, int ranks, bool has_prologue>
 __global__ void __launch_bounds__(most_warps* warp, 2)
     advance_rows(const __grid_constant__ Arguments a) {
   using Tile = WarpTile<Stored, ranks>;
@@ -177,21 +283,25 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
   constexpr int own_ranks = Sums<ranks>::own_ranks, groups = Sums<ranks>::groups;
   extern __shared__ __align__(128) std::byte shared[];
   auto& keys = *reinterpret_cast<Keys<ranks>*>(shared);
-  const auto head = static_cast<int>(blockIdx.x), y_of_grid = static_cast<int>(blockIdx.y);
-  const bool shares = y_of_grid < a.sharing;
-  const int stride = shares ? a.sharing : 1,
-            first_sequence = shares ? y_of_grid : a.shared_sequences + y_of_grid - a.sharing,
-            end_sequence = shares ? a.shared_sequences : first_sequence + 1;
+  auto& prologue = *reinterpret_cast<PrologueStage<Weight, ranks>*>(shared + sizeof(keys));
+  const auto head = static_cast<int>(blockIdx.x);
+  const int group = a.heads_a_group.quotient(blockIdx.x);
   const int lane = static_cast<int>(threadIdx.x % warp),
             own_warp = static_cast<int>(threadIdx.x / warp);
-  auto& tile = reinterpret_cast<Tile*>(shared + sizeof(keys))[own_warp];
+  auto& tile = reinterpret_cast<Tile*>(shared + key_bytes<Weight, ranks, has_prologue>)[own_warp];
+  const bool has_key = own_warp < ranks;
+  const Share share = share_of(a, static_cast<int>(blockIdx.y));
 
   // A lane finds the slots of one sequence; those that are no padding are `left`.
+  const int found = share.first + lane * share.stride;
+  const bool exists = found < share.end;
+  const ArrivingIndex slot_of_source(a.source, exists && a.source, Sequence{found}, Time{0});
+  fetch_tokens<has_prologue>(a, share, head, group, own_warp, lane, has_key);
+  if constexpr (has_prologue)
+    if (has_key) prologue.load(a.prologue, own_warp, head);
   int source = nowhere, destination = nowhere;
-  const int found = first_sequence + lane * stride;
-  const bool exists = found < end_sequence;
   if (exists) {
-    const Index slot = a.source ? load_integer(a.source, Sequence{found}, Time{0}) : Index{found};
+    const Index slot = a.source ? slot_of_source.value() : Index{found};
     source = a.source && is_padding(a.options, slot) ? nowhere : static_cast<int>(slot);
     destination = static_cast<int>(
         destination_of(a.destination, a.options, found, slot, Time{0}, LoadIndex{}));
@@ -201,7 +311,7 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
   const int own_row = lane % warp_rows, row = own_warp * warp_rows + own_row,
             own_group = lane / warp_rows,
             first_rank = own_group < groups ? own_group * own_ranks : 0;
-  const bool has_ranks = own_group < groups, has_key = own_warp < ranks;
+  const bool has_ranks = own_group < groups;
   const float D = element<float>(a.D, 0, head, 0);
   Weight up[own_ranks], gate[own_ranks], down[own_ranks];
 #pragma unroll
@@ -210,34 +320,10 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
     gate[i] = element<Weight>(a.zproj, first_rank + i, head, row);
     down[i] = element<Weight>(a.outproj, first_rank + i, head, row);
   }
-
-  // Where it begins in sequence or slot 0.
-  const int group = a.heads_a_group.quotient(blockIdx.x);
-  const TokenRows& numbers = lane == 0 ? a.A : lane == 1 ? a.dt : a.trap;
-  const int number_stride = numbers.sequence;
-  std::byte *const first_number = numbers.element(0, head, 0),
-                   *const first_B = a.B.four(group, own_warp, lane),
-                   *const first_C = a.C.four(group, own_warp, lane),
-                   *const first_K = a.k_state.four(head, own_warp, lane),
-                   *const first_x = a.x.element(0, head, row),
-                   *const first_z = a.z.element(0, head, row),
-                   *const first_last = a.x_state.element(0, head, row),
-                   *const first_out = a.out.element(0, head, row),
-                   *const first_state = stepped(a.state.data, head, a.state.head) +
-                                        own_warp * (warp_rows * columns * int{sizeof(Stored)});
-  const auto ask = [&](Token<Key>& token, int sequence) {
-    if (has_key) {
-      token.B = *reinterpret_cast<const uint2*>(stepped(first_B, sequence, a.B.lead));
-      token.C = *reinterpret_cast<const uint2*>(stepped(first_C, sequence, a.C.lead));
-    }
-    token.number = *reinterpret_cast<const float*>(stepped(first_number, sequence, number_stride));
-    token.x = *reinterpret_cast<const Key*>(stepped(first_x, sequence, a.x.sequence));
-    if (a.z.data) token.z = *reinterpret_cast<const Key*>(stepped(first_z, sequence, a.z.sequence));
-  };
-  const auto ask_slot = [&](Token<Key>& token, int slot) {
-    if (has_key) token.K = *reinterpret_cast<const uint2*>(stepped(first_K, slot, a.k_state.lead));
-    token.x_last = *reinterpret_cast<const Key*>(stepped(first_last, slot, a.x_state.sequence));
-  };
+  const TokenPlaces<Key, has_prologue> places(a, head, group, own_warp, lane, row, has_key);
+  std::byte* const first_out = a.out.element(0, head, row);
+  std::byte* const first_state = stepped(a.state.data, head, a.state.head) +
+                                 own_warp * (warp_rows * columns * int{sizeof(Stored)});
   const auto request = [&](int pass, int slot) {
     if (lane != 0) return;
     constexpr unsigned bytes = sizeof(typename Tile::Pass);
@@ -252,11 +338,11 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
   };
 
   Token<Key> token = {};
-  ask(token, first_sequence);
+  places.ask(a, token, share.first);
   unsigned left = __ballot_sync(~0u, source != nowhere);
   for (unsigned padded = __ballot_sync(~0u, exists && source == nowhere); padded != 0;
        padded &= padded - 1)
-    if (own_group == 0) store_out(first_sequence + (__ffs(padded) - 1) * stride, Key{});
+    if (own_group == 0) store_out(share.first + (__ffs(padded) - 1) * share.stride, Key{});
   if (left == 0) return;
   if (lane == 0) {
     for (Barrier& barrier : tile.arrived) barrier.init(1);
@@ -265,52 +351,65 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
   __syncwarp();
   int at = __ffs(left) - 1;
   const int first_slot = __shfl_sync(~0u, source, at);
-  for (int pass = 0; pass < passes; ++pass) request(pass, first_slot);
-  __syncwarp();
-  if (at > 0) ask(token, first_sequence + at * stride);
-  ask_slot(token, first_slot);
+  if (at > 0) places.ask(a, token, share.first + at * share.stride);
+  places.ask_slot(a, token, first_slot);
+  // Behind K and X, which are needed first. Where all CTAs begin at once, half of the states wait
+  // until those are there.
+  request(0, first_slot);
+  bool asks_rest = a.at_once;
+  if (!asks_rest) request(1, first_slot);
   // Of the state: four rows of a pass, and four columns of each half of them.
   const int in_row = lane % half_lanes, first_row = lane / half_lanes * own_rows;
 
 #pragma unroll 1
   for (unsigned phase = 0; left != 0; phase ^= 1) {
     const auto number = [&](int i) { return __shfl_sync(~0u, token.number, i); };
-    const auto [alpha, gamma, beta] = factors_of(number(0), number(1), number(2));
+    const float dt = number(1);
+    const auto [alpha, gamma, beta] = factors_of(number(0), dt, number(2));
     const float x = load<float>(token.x), z = load<float>(token.z), now = x * gamma,
                 before = load<float>(token.x_last) * beta;
+    if (asks_rest) request(1, first_slot);
+    asks_rest = false;
 #pragma unroll
     for (int i = 0; i < own_ranks; ++i)
       if (has_ranks) {
         tile.now[first_rank + i][own_row] = now * load<float>(up[i]);
         tile.before[first_rank + i][own_row] = before * load<float>(up[i]);
       }
+    const int sequence = share.first + at * share.stride, to = __shfl_sync(~0u, destination, at);
+    const bool writes = to != nowhere;
+    if constexpr (has_prologue)
+      if (places.frequency < a.prologue.frequencies) {
+        const float angle = token.angle.advanced(a.prologue, dt);
+        prologue.turns[places.frequency] = turn_of(angle);
+        if (writes)
+          *reinterpret_cast<float*>(a.prologue.angle.element(to, head, places.frequency)) = angle;
+      }
     __syncthreads();  // nobody needs the keys of the sequence before
     if (has_key) {
-      const auto widened_key = [](uint2 bits) {
-        float own[own_columns];
-        StatePiece<Key, own_columns>::widen(bits, own);
-        return float4{own[0], own[1], own[2], own[3]};
-      };
-      keys.B[own_warp][lane] = widened_key(token.B);
-      keys.C[own_warp][lane] = widened_key(token.C);
-      keys.K[own_warp][lane] = widened_key(token.K);
+      using KeyPiece = StatePiece<Key, own_columns>;
+      float b[own_columns], c[own_columns], k[own_columns];
+      KeyPiece::widen(token.B, b);
+      KeyPiece::widen(token.C, c);
+      KeyPiece::widen(token.K, k);
+      if constexpr (has_prologue) {
+        prologue.apply(a.prologue, own_warp, b, c);
+        token.B = KeyPiece::narrow(b);
+      }
+      keys.B[own_warp][lane] = {b[0], b[1], b[2], b[3]};
+      keys.C[own_warp][lane] = {c[0], c[1], c[2], c[3]};
+      keys.K[own_warp][lane] = {k[0], k[1], k[2], k[3]};
     }
-    const int sequence = first_sequence + at * stride, to = __shfl_sync(~0u, destination, at);
-    const bool writes = to != nowhere;
     __syncthreads();
-    // Every warp has read K.
-    if (writes && a.options.update_kv_state) {
-      if (has_key) *reinterpret_cast<uint2*>(stepped(first_K, to, a.k_state.lead)) = token.B;
-      if (own_group == 0)
-        *reinterpret_cast<Key*>(stepped(first_last, to, a.x_state.sequence)) = token.x;
-    }
+    // What it overwrites, a warp has read itself.
+    if (writes && a.options.update_kv_state) places.store_slot(a, token, to, own_group == 0);
     left &= left - 1;
     int next_slot = nowhere;
     if (left != 0) {
       at = __ffs(left) - 1;
       next_slot = __shfl_sync(~0u, source, at);
-      ask(token, first_sequence + at * stride);
-      ask_slot(token, next_slot);
+      places.ask(a, token, share.first + at * share.stride);
+      places.ask_slot(a, token, next_slot);
     }
 
     auto* back = reinterpret_cast<typename Piece::Bits*>(stepped(first_state, to, a.state.slot)) +
@@ -366,7 +465,10 @@ __global__ void __launch_bounds__(most_warps* warp, 2)
       }
     }
     __syncwarp();
-    const auto& sums = tile.sums.of[has_ranks ? own_group : 0][own_row];
+    typename Sums<ranks>::Fours sums[half_lanes];
+#pragma unroll
+    for (int k = 0; k < half_lanes; ++k)
+      sums[k] = tile.sums.of[has_ranks ? own_group : 0][own_row][k];
     float y[own_ranks];
 #pragma unroll
     for (int i = 0; i < own_ranks; ++i) {
@@ -398,19 +500,20 @@ struct Division {
 };
 Division division_of(Index sequences, Index heads, Index room) {
   const auto divided = [](Index n, Index d) { return (n + d - 1) / d; };
-  for (const Index own : {1, 2, 3})
+  for (Index own = 1; own < most_own; ++own)
     if (const Index sharing = divided(sequences, own); heads * sharing <= room)
       return {sequences, sharing};
   const Index alone = std::min(sequences, divided(5 * room, 4 * heads)), shared = sequences - alone;
-  return {shared, divided(shared, 4)};
+  return {shared, divided(shared, most_own)};
 }
 
-template <class Stored, class Key, class Weight, int ranks>
+template <class Stored, class Key, class Weight, int ranks, bool has_prologue>
 void launch(Arguments a, const Shape& n, cudaStream_t stream) {
   const int threads = static_cast<int>(n.value) / warp_rows * warp;
-  const std::size_t bytes = sizeof(Keys<ranks>) + static_cast<std::size_t>(n.value / warp_rows) *
-                                                      sizeof(WarpTile<Stored, ranks>);
-  const auto kernel = advance_rows<Stored, Key, Weight, ranks>;
+  const std::size_t bytes =
+      key_bytes<Weight, ranks, has_prologue> +
+      static_cast<std::size_t>(n.value / warp_rows) * sizeof(WarpTile<Stored, ranks>);
+  const auto kernel = advance_rows<Stored, Key, Weight, ranks, has_prologue>;
   check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                              static_cast<int>(bytes)));
   int resident = 0;  // CTAs of a multiprocessor
@@ -419,10 +522,16 @@ void launch(Arguments a, const Shape& n, cudaStream_t stream) {
       division_of(n.sequences, n.heads, Index{resident} * multiprocessors());
   a.shared_sequences = static_cast<int>(shared);
   a.sharing = static_cast<int>(sharing);
+  a.at_once = shared == n.sequences;
   const dim3 grid(static_cast<unsigned>(n.heads),
                   static_cast<unsigned>(sharing + n.sequences - shared));
   kernel<<<grid, static_cast<unsigned>(threads), bytes, stream>>>(a);
   check(cudaGetLastError());
+}
+template <class Stored, class Key, class Weight, int ranks>
+void launch(const Arguments& a, const Shape& n, cudaStream_t stream) {
+  return a.prologue.theta.data ? launch<Stored, Key, Weight, ranks, true>(a, n, stream)
+                               : launch<Stored, Key, Weight, ranks, false>(a, n, stream);
 }
 template <class Stored, class Key, class Weight>
 void run(const Arguments& a, const Shape& n, cudaStream_t stream) {
@@ -455,7 +564,10 @@ bool have_types(const DeviceInputs& x, const DeviceOutputs& y) {
   return (is_half(state) || state == ElementType::float32) && is_half(key) &&
          all_have(key, x.x, x.z, x.C, y.out, y.k_state, y.x_state) &&
          all_have(ElementType::float32, x.A, x.dt, x.trap, x.D) &&
-         (weights == key || weights == ElementType::float32) && all_have(weights, x.xproj, x.zproj);
+         (weights == key || weights == ElementType::float32) &&
+         all_have(weights, x.xproj, x.zproj, x.B_bias, x.C_bias, x.B_norm, x.C_norm) &&
+         (!x.theta || x.theta.type() == key || x.theta.type() == ElementType::float32) &&
+         all_have(ElementType::float32, y.angle_state);
 }
 
 }  // namespace
@@ -465,10 +577,11 @@ bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
   const Shape n = shape(x, y);
   const bool one_token =
       n.time == 1 && !x.lanes.offsets && !x.lanes.accepted && !x.lanes.replayed && !y.intermediate;
-  const bool plain = !x.theta && !options.stochastic && y.out && !y.state_out;
+  const bool plain = !options.stochastic && y.out && !y.state_out;
   const bool sizes = n.state == columns && y.state.stride<Value>() == columns &&
                      (n.ranks == 1 || n.ranks == most_ranks) && n.value % warp_rows == 0 &&
-                     n.value >= n.ranks * warp_rows && n.value <= most_warps * warp_rows;
+                     n.value >= n.ranks * warp_rows && n.value <= most_warps * warp_rows &&
+                     n.frequencies <= n.value / warp_rows * warp;  // a thread has one
   const bool is_grid =
       n.sequences > 0 && n.sequences <= most_ctas && n.heads > 0 && n.heads <= most_ctas;
   if (!one_token || !plain || !sizes || !is_grid || !have_types(x, y)) return false;
@@ -491,9 +604,11 @@ bool direct_step(const DeviceInputs& x, const Options& options, const DeviceOutp
       Divisor(n.heads / n.groups),
       x.lanes.source,
       x.lanes.destination,
+      PrologueRows::of(x, y, options),
       options};
   if (!fit(a.A, a.dt, a.trap, a.D, a.x, a.z, a.out, a.xproj, a.zproj, a.outproj, a.x_state, a.B,
-           a.C, a.k_state, a.state))
+           a.C, a.k_state, a.state) ||
+      !a.prologue.fit())
     return false;
   switch (y.state.type()) {
     case ElementType::float32:

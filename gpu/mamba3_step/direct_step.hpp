@@ -1,4 +1,4 @@
-// gpu.step for one token a lane without a prologue (direct_step.cu).
+// gpu.step for one token a lane, with the prologue or without (direct_step.cu).
 #pragma once
 
 #include <cuda_runtime_api.h>

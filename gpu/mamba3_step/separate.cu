@@ -75,14 +75,14 @@ __global__ void __launch_bounds__(threads) rotate_keys(const __grid_constant__ A
       const int row = i / (columns / 2), f = i - row * (columns / 2), r = row % ranks;
       const bool is_b = row < ranks;
       const auto pair = pair_of(a.options.rotation, f, columns);
-      const auto biased = [&](Index n) {
+      const auto before_turn = [&](Index n) {
         float x = key(is_b, r, static_cast<int>(n));
         if constexpr (norm)
-          x *= own.inverse[row] * load<float>(is_b ? a.x.B_norm : a.x.C_norm, State{n});
+          x = normed(x, own.inverse[row], load<float>(is_b ? a.x.B_norm : a.x.C_norm, State{n}));
         const auto& bias = is_b ? a.x.B_bias : a.x.C_bias;
-        return bias ? x + load<float>(bias, Rank{r}, head, State{n}) : x;
+        return bias ? biased(x, load<float>(bias, Rank{r}, head, State{n})) : x;
       };
-      float u = biased(pair.first), w = biased(pair.second);
+      float u = before_turn(pair.first), w = before_turn(pair.second);
       if (f < frequencies) rotate(u, w, own.turn[f]);
       const auto write = [&](float x, Index n) {
         store<float>(is_b ? a.b : a.c, x, batch, time, Rank{r}, Group{head.index}, State{n});

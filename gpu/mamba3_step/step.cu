@@ -1,6 +1,5 @@
 // gpu.step: a few tokens on slots of pools, through shared memory (gpu/core/state_stream.cuh). One
-// token without a prologue goes by way of registers where direct_step.cu takes it, with the same
-// bits.
+// token goes by way of registers where direct_step.cu takes it, with the same bits.
 //
 //   S[p, n] := fma(S[p, n], alpha, m),  m = sum over r of (x gamma xproj_r) b_r + (X beta xproj_r)
 //   K_r y[r, p] = sum_n S[p, n] c[r, n],  out = sum over r of outproj_r (y + D x xproj_r) silu(z
@@ -354,15 +353,15 @@ struct Step {
       const bool is_b = of_token < ranks;
       const auto pair = pair_of(a.options.rotation, f, columns);
       const int first = static_cast<int>(pair.first), second = static_cast<int>(pair.second);
-      const auto biased = [&](int n) {
+      const auto before_turn = [&](int n) {
         float x = value(tokens, is_b ? part_B : part_C, own_row, n);
         if (a.x.B_norm)
-          x *= floats(tokens, a.stage.inverse)[own] *
-               value(tokens, is_b ? part_B_norm : part_C_norm, 0, n);
+          x = normed(x, floats(tokens, a.stage.inverse)[own],
+                     value(tokens, is_b ? part_B_norm : part_C_norm, 0, n));
         const PartName bias = is_b ? part_B_bias : part_C_bias;
-        return part(bias).data == nullptr ? x : x + value(tokens, bias, r, n);
+        return part(bias).data == nullptr ? x : biased(x, value(tokens, bias, r, n));
       };
-      float u = biased(first), w = biased(second);
+      float u = before_turn(first), w = before_turn(second);
       if (f < frequencies) rotate(u, w, turns[t * frequencies + f]);
       float* const to = floats(tokens, is_b ? a.stage.b : a.stage.c) + own_row * columns;
       to[first] = u;

@@ -1,11 +1,12 @@
 #!/bin/bash
 # sanitize_gpu.sh GROUNDSTATE [JOBS]: the tools of compute-sanitizer over the kernels of the quick preset, and over the
-# direct step of Mamba-3, which the preset leaves out: first its CTAs of one sequence, then of several. On a machine
-# with a GPU. A process for each case and tool; logs in reports/sanitize-gpu/. Exit code 1 where one has a finding.
+# direct step of Mamba-3, which the preset leaves out: CTAs of one sequence and of several, without and with the
+# prologue. On a machine with a GPU. A process for each case and tool; logs in reports/sanitize-gpu/. Exit code 1 where
+# one has a finding.
 set -euo pipefail
 export GROUNDSTATE=$1 OUT=reports/sanitize-gpu OMP_NUM_THREADS=1
 jobs=${2:-$(nproc)}
-direct='mamba3_step H=48 z=random padding=interleaved state_dtype=fp32,bf16'
+direct='mamba3_step H=48 z=random padding=interleaved state_dtype=fp32,bf16 prologue=none,norm'
 
 check() {
   local tool=$1 id=$2 case=$3 log=$OUT/$1-$2.log

@@ -158,6 +158,57 @@ TEST(Mamba3StepOnDevice, ADirectStepLeavesWideStridesAlone) {
 
 // ---- on a device
 
+// Projections, biases and norms of 16 bits, and theta, are the same numbers in fp32. (A case line
+// has one type for all parameters, and a direct step takes A in fp32 only.)
+TEST(Mamba3StepOnDevice, ADirectStepHasTheBitsOfItsParametersInFp32) {
+  if (!device_name()) GTEST_SKIP() << "no CUDA device here";
+  constexpr Index angles = 40;
+  constexpr Example n{.ranks = 4, .value = 64, .state = 128, .tokens = ElementType::bfloat16};
+  const auto result_of = [&](ElementType weights, Rotation rotation) {
+    std::vector<Buffer> held;
+    // Numbers that bf16 has.
+    const auto fill = [&](auto& view, double first) {
+      Index count = 1;
+      for (const Index extent : view.extents()) count *= extent;
+      std::vector<std::byte> host(static_cast<std::size_t>(count) * size_of(view.type()));
+      for (Index i = 0; i < count; ++i)
+        store_element(view.type(), host.data(), i, first + static_cast<double>(i % 37) / 64);
+      held.push_back(uploaded("tensor", host));
+      view = {view.type(), held.back().data(), view.extents(), view.strides()};
+    };
+    DeviceInputs x = n.inputs();
+    x.theta = view<decltype(x.theta)>({n.lanes, 1, n.heads, angles}, weights);
+    for (auto* const bias : {&x.B_bias, &x.C_bias})
+      *bias = view<decltype(x.B_bias)>({n.ranks, n.heads, n.state}, weights);
+    for (auto* const norm : {&x.B_norm, &x.C_norm})
+      *norm = view<decltype(x.B_norm)>({n.state}, weights);
+    for (auto* const projection : {&x.xproj, &x.outproj})
+      *projection = view<decltype(x.xproj)>({n.ranks, n.heads, n.value}, weights);
+    double first = -0.5;
+    const auto fill_all = [&](auto&... views) { (fill(views, first += 0.0625), ...); };
+    fill_all(x.x, x.A, x.dt, x.trap, x.B, x.C, x.theta, x.B_bias, x.C_bias, x.B_norm, x.C_norm,
+             x.xproj, x.outproj);
+    held.push_back(uploaded("source", std::vector<std::int32_t>{2, 0}));
+    x.lanes.source = {ElementType::int32, held.back().data(), {n.lanes, 1}, {1, 1}};
+    DeviceOutputs y = n.outputs();
+    y.rotation = rotation;
+    y.angle_state = view<decltype(y.angle_state)>({n.slots, n.heads, angles});
+    const std::size_t outputs = held.size();
+    fill_all(y.out, y.state, y.k_state, y.x_state, y.angle_state);
+    Options options;
+    options.rotation = rotation;
+    options.update_kv_state = true;
+    EXPECT_TRUE(direct_step(x, options, y, {}));
+    synchronize();
+    std::vector<std::vector<std::byte>> bytes;
+    for (std::size_t i = outputs; i < held.size(); ++i) bytes.push_back(bytes_of(held[i]));
+    return bytes;
+  };
+  for (const Rotation rotation : {Rotation::pairwise, Rotation::halved})
+    EXPECT_EQ(result_of(ElementType::bfloat16, rotation),
+              result_of(ElementType::float32, rotation));
+}
+
 struct PoolCase {
   const char* name;
   ElementType pool;
