@@ -26,15 +26,6 @@ using nlohmann::json;
   throw UsageError(fmt::format("{}: {}", location, reason));
 }
 
-std::string text_attribute(const Attributes& attributes, std::string_view name,
-                           std::string_view location) {
-  const auto found = attributes.find(name);
-  const auto* const text =
-      found == attributes.end() ? nullptr : std::get_if<std::string>(&found->second);
-  if (text == nullptr) refuse(location, fmt::format("the text {} is missing", name));
-  return *text;
-}
-
 Index count_attribute(const Attributes& attributes, std::string_view name,
                       std::string_view location) {
   const auto found = attributes.find(name);

@@ -86,15 +86,6 @@ std::vector<double> units_of(const std::string& name, const Tensors& tensors) {
   throw UsageError(fmt::format("{}: {}", location, reason));
 }
 
-std::string text_attribute(const Attributes& attributes, std::string_view name,
-                           std::string_view location) {
-  const auto found = attributes.find(name);
-  const auto* const text =
-      found == attributes.end() ? nullptr : std::get_if<std::string>(&found->second);
-  if (text == nullptr) refuse(location, fmt::format("the text attribute {} is missing", name));
-  return *text;
-}
-
 std::vector<double> sample_in(const FixtureDataset& dataset) {
   if (dataset.type != ElementType::float64 || dataset.extents.size() != 1 ||
       dataset.extents[0] > golden_sample)

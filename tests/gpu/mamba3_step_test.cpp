@@ -7,9 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <functional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "gpu/core/buffer.hpp"
@@ -18,6 +16,7 @@
 #include "tests/gpu/buffers.hpp"
 #include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/row_major_view.hpp"
+#include "tests/refusal.hpp"
 
 namespace groundstate::gpu::mamba3_step {
 namespace {
@@ -51,15 +50,6 @@ struct Example {
 using Entry = void(const DeviceInputs&, const Options&, const DeviceOutputs&, const Launch&);
 constexpr Entry* every_entry[] = {recurrent, step, separate, gathered};
 
-void expect_refused(const std::function<void()>& call, std::string_view words) {
-  try {
-    call();
-    ADD_FAILURE() << "accepted, though: " << words;
-  } catch (const std::invalid_argument& error) {
-    EXPECT_NE(std::string_view(error.what()).find(words), std::string_view::npos) << error.what();
-  }
-}
-
 TEST(Mamba3StepOnDevice, EveryEntryRefusesTensorsThatDoNotFitTogether) {
   const Example n;
   DeviceInputs x = n.inputs();
@@ -78,7 +68,7 @@ TEST(Mamba3StepOnDevice, EveryEntryRefusesTensorsThatDoNotFitTogether) {
 TEST(Mamba3StepOnDevice, StepRefusesWhatItsAccessesCannotTake) {
   const Example odd{.state = 30}, long_row{.state = 132}, many{.time = 2000}, tall{.value = 1024},
       small{.value = 1, .state = 4}, n;
-  const auto refuses = [](const Example& own, const DeviceOutputs& y, std::string_view words) {
+  const auto refuses = [](const Example& own, const DeviceOutputs& y, const std::string& words) {
     expect_refused([&] { step(own.inputs(), {}, y, {}); }, words);
   };
   refuses(odd, odd.outputs(), "N must be a multiple of 4, at most 128; got 30");

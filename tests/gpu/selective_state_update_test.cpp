@@ -5,7 +5,6 @@
 
 #include <gtest/gtest.h>
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -15,6 +14,7 @@
 #include "tests/gpu/buffers.hpp"
 #include "tests/gpu/far_slot.hpp"
 #include "tests/gpu/row_major_view.hpp"
+#include "tests/refusal.hpp"
 
 namespace groundstate::gpu::selective_state_update {
 namespace {
@@ -40,15 +40,6 @@ struct Example {
     return y;
   }
 };
-
-void expect_refused(const std::function<void()>& call, std::string_view words) {
-  try {
-    call();
-    ADD_FAILURE() << "accepted, though: " << words;
-  } catch (const std::invalid_argument& error) {
-    EXPECT_NE(std::string_view(error.what()).find(words), std::string_view::npos) << error.what();
-  }
-}
 
 TEST(SelectiveStateUpdateOnDevice, RefusesTensorsThatDoNotFitTogether) {
   const Example n;

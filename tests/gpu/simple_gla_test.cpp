@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <functional>
 #include <vector>
 
 #include "gpu/core/buffer.hpp"
@@ -15,6 +14,7 @@
 #include "reference/core/philox.hpp"
 #include "tests/gpu/buffers.hpp"
 #include "tests/gpu/row_major_view.hpp"
+#include "tests/refusal.hpp"
 
 namespace groundstate::gpu::simple_gla {
 namespace {
@@ -57,15 +57,6 @@ struct Example {
 };
 
 const Options options{1.0};
-
-void expect_refused(const std::function<void()>& call, std::string_view words) {
-  try {
-    call();
-    ADD_FAILURE() << "accepted, though: " << words;
-  } catch (const std::invalid_argument& error) {
-    EXPECT_NE(std::string_view(error.what()).find(words), std::string_view::npos) << error.what();
-  }
-}
 
 // ---- what is refused, before anything is launched
 

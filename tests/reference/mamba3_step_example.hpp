@@ -7,9 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <deque>
-#include <functional>
 #include <limits>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -17,6 +15,7 @@
 #include "reference/core/philox.hpp"
 #include "reference/mamba3_step/rotating.hpp"
 #include "reference/mamba3_step/separate.hpp"
+#include "tests/refusal.hpp"
 
 namespace groundstate::mamba3_step {
 
@@ -174,19 +173,5 @@ class Call {
     }
   }
 };
-
-// The words of the exception that a call throws.
-inline std::string refusal(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const std::invalid_argument& error) {
-    return error.what();
-  }
-  return "not refused";
-}
-inline void expect_refused(const std::function<void()>& call, const std::string& words) {
-  const std::string message = refusal(call);
-  EXPECT_NE(message.find(words), std::string::npos) << message;
-}
 
 }  // namespace groundstate::mamba3_step

@@ -275,7 +275,7 @@ TEST(Mamba3StepPools, SlotsThatAreNotOneLanesAreRefusedByName) {
   c.x.lanes.source = c.indices({4, 2, 4});
   expect_refused([&] { c.run(); }, "mamba3_step: lanes 0 and 2 both write slot 4");
   c.x.lanes.destination = c.indices({0, 1, 3});
-  EXPECT_EQ(refusal([&] { c.run(); }), "not refused") << "several lanes may read a slot";
+  EXPECT_EQ(refusal([&] { c.run(); }), "accepted") << "several lanes may read a slot";
   c.x.lanes.destination = c.indices({2, 5, 3});
   expect_refused([&] { c.run(); }, "lane 1 reads slot 2, which lane 0 writes");
   c.x.lanes.destination = {};
@@ -308,13 +308,13 @@ TEST(Mamba3StepPools, WhatTheCudaStepCannotTakeIsRefusedWithItsReason) {
 
   Call tile({.value = 6});
   tile.options.tile_d = 3;
-  EXPECT_EQ(refusal([&] { tile.run(); }), "not refused");
+  EXPECT_EQ(refusal([&] { tile.run(); }), "accepted");
   tile.options.update_kv_state = true;
   expect_refused([&] { tile.run(); }, "tile_d is 3; update_kv_state needs a single D-tile");
   tile.options.tile_d = 12;  // the other library's own assertion lets this pass
   expect_refused([&] { tile.run(); }, "tile_d is 12; it must divide P = 6");
   tile.options.tile_d = 6;
-  EXPECT_EQ(refusal([&] { tile.run(); }), "not refused");
+  EXPECT_EQ(refusal([&] { tile.run(); }), "accepted");
 }
 
 TEST(Mamba3StepPools, MixedRotationsAreRefused) {
