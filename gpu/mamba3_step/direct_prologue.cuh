@@ -71,9 +71,9 @@ struct AngleToken {
   }
 };
 
-// In shared memory: weights of the CTA's head, four columns a lane, and the turns of the angles.
-// From the L1 weights would come late, several times a sequence. With P 128 and parameters and
-// states in fp32 they leave room for one CTA a multiprocessor instead of two.
+// In shared memory: weights of the CTA's head, four columns a lane, so that none is waited for in
+// the middle of a sequence, and the turns of the angles. With P 128 and parameters and states in
+// fp32 they leave room for one CTA a multiprocessor instead of two.
 template <class Weight, int ranks>
 struct alignas(128) PrologueStage {
   using Piece = StatePiece<Weight, own_columns>;

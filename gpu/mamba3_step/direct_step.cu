@@ -38,10 +38,9 @@
 //   after 1.5 us, the first keys after 3, and the last state is worked on for 1. bf16 at B 64:
 //   counters have the memory at 70 % of its peak (a copy 78), instructions at 61 %, shared memory
 //   at 62 %.
-// - The prologue at B 128 with weights of norm and bias loaded for each sequence, each of them
-//   late, and a square root and a division: fp32 131 us, bf16 83. Weights in shared memory, the
-//   inverse root at once: 115 and 75. theta fetched into the L2 with the other tokens: 114 and 73.
-//   Angles by the first half of the threads in one CTA, by the second in the next: 113 and 72.
+// - The prologue at B 128: fp32 115 us, bf16 75. With theta fetched into the L2 beside the other
+//   tokens 114 and 73; with angles by the first half of the threads in one CTA and by the second in
+//   the next 113 and 72.
 // - Tokens by cp.async, 1 to 5 % slower. Two sets of keys, one barrier a sequence: 0.4 % faster,
 //   and in fp32 P 128 has no room for two CTAs.
 // - More under way is slower: two places for states 1 to 4 %; states of the CTA that follows
