@@ -49,7 +49,8 @@ __device__ inline int own_frequency() {
 }
 
 // What a thread asks for ahead. The bits of theta come to one register in fp32 and to another in 16
-// bits: of two predicated loads to the same one the second would wait.
+// bits. load_bits() has a second load to the first, of 16 bits and never made here, for which the
+// thread waits all the same: what is left to gain.
 struct AngleToken {
   std::uint32_t wide_theta = 0, half_theta = 0;
   float angle = 0;

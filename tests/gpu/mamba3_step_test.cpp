@@ -1,6 +1,6 @@
 // The entry points of mamba3_step on the device. What they compute is judged by `groundstate run`
-// (paths gpu.*); here is what a case line cannot say: strides, offsets beyond 2^31 elements, and
-// what is refused, which needs no device.
+// (paths gpu.*); here is what a case line cannot say: strides, parameters of several types, offsets
+// beyond 2^31 elements, and what is refused, which needs no device.
 #include "gpu/mamba3_step/mamba3_step.hpp"
 
 #include <cuda_runtime_api.h>
@@ -148,6 +148,18 @@ TEST(Mamba3StepOnDevice, ADirectStepLeavesWideStridesAlone) {
 
 // ---- on a device
 
+// A tensor of the view's shape and type with number(i) as its element i, of which the view is then.
+template <class View, class Number>
+Buffer filled(View& view, const Number& number) {
+  Index count = 1;
+  for (const Index extent : view.extents()) count *= extent;
+  std::vector<std::byte> host(static_cast<std::size_t>(count) * size_of(view.type()));
+  for (Index i = 0; i < count; ++i) store_element(view.type(), host.data(), i, number(i));
+  Buffer tensor = uploaded("tensor", host);
+  view = {view.type(), tensor.data(), view.extents(), view.strides()};
+  return tensor;
+}
+
 // Projections, biases and norms of 16 bits, and theta, are the same numbers in fp32. (A case line
 // has one type for all parameters, and a direct step takes A in fp32 only.)
 TEST(Mamba3StepOnDevice, ADirectStepHasTheBitsOfItsParametersInFp32) {
@@ -156,16 +168,6 @@ TEST(Mamba3StepOnDevice, ADirectStepHasTheBitsOfItsParametersInFp32) {
   constexpr Example n{.ranks = 4, .value = 64, .state = 128, .tokens = ElementType::bfloat16};
   const auto result_of = [&](ElementType weights, Rotation rotation) {
     std::vector<Buffer> held;
-    // Numbers that bf16 has.
-    const auto fill = [&](auto& view, double first) {
-      Index count = 1;
-      for (const Index extent : view.extents()) count *= extent;
-      std::vector<std::byte> host(static_cast<std::size_t>(count) * size_of(view.type()));
-      for (Index i = 0; i < count; ++i)
-        store_element(view.type(), host.data(), i, first + static_cast<double>(i % 37) / 64);
-      held.push_back(uploaded("tensor", host));
-      view = {view.type(), held.back().data(), view.extents(), view.strides()};
-    };
     DeviceInputs x = n.inputs();
     x.theta = view<decltype(x.theta)>({n.lanes, 1, n.heads, angles}, weights);
     for (auto* const bias : {&x.B_bias, &x.C_bias})
@@ -175,7 +177,12 @@ TEST(Mamba3StepOnDevice, ADirectStepHasTheBitsOfItsParametersInFp32) {
     for (auto* const projection : {&x.xproj, &x.outproj})
       *projection = view<decltype(x.xproj)>({n.ranks, n.heads, n.value}, weights);
     double first = -0.5;
-    const auto fill_all = [&](auto&... views) { (fill(views, first += 0.0625), ...); };
+    const auto fill = [&](auto& view) {  // with numbers that bf16 has
+      first += 0.0625;
+      held.push_back(
+          filled(view, [&](Index i) { return first + static_cast<double>(i % 37) / 64; }));
+    };
+    const auto fill_all = [&](auto&... views) { (fill(views), ...); };
     fill_all(x.x, x.A, x.dt, x.trap, x.B, x.C, x.theta, x.B_bias, x.C_bias, x.B_norm, x.C_norm,
              x.xproj, x.outproj);
     held.push_back(uploaded("source", std::vector<std::int32_t>{2, 0}));
@@ -218,13 +225,8 @@ TEST_P(Mamba3StepPool, OffsetsBeyond2To31ElementsReachTheirSlot) {
   const Index slot = n.heads * n.value * n.state;
   std::vector<Buffer> held;
   const auto fill = [&](auto& view, double first) {
-    Index count = 1;
-    for (const Index extent : view.extents()) count *= extent;
-    std::vector<std::byte> host(static_cast<std::size_t>(count) * size_of(view.type()));
-    for (Index i = 0; i < count; ++i)
-      store_element(view.type(), host.data(), i, first + 0.01 * static_cast<double>(i % 37));
-    held.push_back(uploaded("input", host));
-    view = {view.type(), held.back().data(), view.extents(), view.strides()};
+    held.push_back(
+        filled(view, [&](Index i) { return first + 0.01 * static_cast<double>(i % 37); }));
   };
   DeviceInputs x = n.inputs();
   fill(x.x, -0.2);

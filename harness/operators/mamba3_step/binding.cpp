@@ -482,6 +482,7 @@ class Mamba3Step final : public Operator {
         result.push_back(judged_rows(lanes, name, sequence, at));
       return result;
     }
+
     Lanes lanes;
     bool prologue;
     Index sequence, head;
